@@ -1,0 +1,3 @@
+//! The polytcp command.
+
+fn main() {}

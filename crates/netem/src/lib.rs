@@ -1,0 +1,3 @@
+//! netem
+#![no_std]
+#![forbid(unsafe_code)]

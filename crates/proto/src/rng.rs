@@ -54,7 +54,7 @@ impl Prng {
 
     /// True in `numerator` of `denominator` cases on average; never when `denominator` is 0.
     pub fn ratio(&mut self, numerator: u64, denominator: u64) -> bool {
-        self.below(denominator) < numerator
+        denominator > 0 && self.below(denominator) < numerator
     }
 }
 

@@ -1,0 +1,169 @@
+//! What all handles, sockets and drivers of one stack share, and the one way to the host.
+//!
+//! The host is behind one lock. While it is held no payload byte is copied, no system call is made and
+//! no foreign code runs. Every way in, a socket call or a round of a driver, has the same shape:
+//!
+//! 1. lock; call the host; [`settle`](Shared::settle): move what it has to send into the devices'
+//!    rings, collect whom to wake, look at its next deadline; unlock;
+//! 2. [`finish`](Shared::finish): wake, drain the rings, set the alarm.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use polytcp_io::monotonic_now;
+use polytcp_proto::host::Host;
+use polytcp_proto::time::{Duration, Instant};
+
+use crate::device_slot::{DeviceSlot, Drained};
+use crate::engine::Driver;
+use crate::pm_events::Subscribers;
+use crate::reactor::Reactor;
+use crate::waiters::{Source, WaiterKey, Waiters};
+
+/// How soon a busy device is offered its packet again. Devices have no way to say when; half a
+/// millisecond is 64 KiB at 1 Gbit/s.
+const BUSY_RETRY: Duration = Duration::from_micros(500);
+
+/// What the lock protects.
+pub(crate) struct Core {
+    pub(crate) host: Host,
+    pub(crate) waiters: Waiters,
+    pub(crate) subscribers: Subscribers,
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub(crate) slots: Vec<DeviceSlot>,
+    pub(crate) reactor: Reactor,
+    /// Held during a round: devices are read and their packets handled by one thread at a time, in order.
+    pub(crate) driver: Mutex<Driver>,
+    /// The host has more to send than the rings took.
+    held_back: AtomicBool,
+    /// The engine thread is to end, or has ended.
+    pub(crate) stopping: AtomicBool,
+    /// The engine thread panicked.
+    failed: AtomicBool,
+    next_key: AtomicU64,
+    /// Rounds done so far.
+    pub(crate) rounds: AtomicU64,
+}
+
+/// What is left to do after the lock.
+#[must_use]
+pub(crate) struct After {
+    wakers: Vec<Waker>,
+    alarm: Option<Instant>,
+}
+
+impl Shared {
+    pub(crate) fn new(host: Host, slots: Vec<DeviceSlot>, reactor: Reactor) -> Self {
+        let core = Core { host, waiters: Waiters::default(), subscribers: Subscribers::default() };
+        Self {
+            core: Mutex::new(core),
+            slots,
+            reactor,
+            driver: Mutex::default(),
+            held_back: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            next_key: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
+        }
+    }
+
+    /// Carries out a call that may change the host, and sends what became sendable before it returns.
+    pub(crate) fn call<R>(&self, call: impl FnOnce(&mut Core, Instant) -> R) -> R {
+        let mut core = self.lock();
+        // Read under the lock, so that the host never sees time go back.
+        let now = monotonic_now();
+        let result = call(&mut core, now);
+        let after = self.settle(&mut core, now);
+        drop(core);
+        self.finish(after, now);
+        result
+    }
+
+    /// Asks something that does not change the host.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Core) -> R) -> R {
+        look(&mut self.lock())
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key for a new waiter.
+    pub(crate) fn waiter_key(&self) -> WaiterKey {
+        WaiterKey(self.next_key.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// True once the engine thread has panicked: nothing moves any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Lets every waiter find out that nothing moves any more.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+        let mut wakers = Vec::new();
+        let mut core = self.lock();
+        core.waiters.take_everyone(&mut wakers);
+        core.subscribers.take_wakers(&mut wakers);
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes the host's outputs. Nothing of this makes a system call.
+    pub(crate) fn settle(&self, core: &mut Core, now: Instant) -> After {
+        self.fill_rings(&mut core.host, now);
+        let mut wakers = Vec::new();
+        while let Some(event) = core.host.poll_event() {
+            core.waiters.on_event(event, &core.host, &mut wakers);
+        }
+        while let Some(event) = core.host.poll_pm_event() {
+            core.subscribers.publish(&event, &mut wakers);
+        }
+        if core.waiters.any(Source::Idle) && core.host.accounting().connections == 0 {
+            core.waiters.take_all(Source::Idle, &mut wakers);
+        }
+        // Compared under the lock: see `Reactor::alarm_at`.
+        let alarm = core.host.poll_timeout().filter(|deadline| *deadline < self.reactor.alarm_at());
+        After { wakers, alarm }
+    }
+
+    fn fill_rings(&self, host: &mut Host, now: Instant) {
+        loop {
+            if self.slots.iter().any(DeviceSlot::is_full) {
+                self.held_back.store(true, Ordering::Release);
+                return;
+            }
+            let Some(packet) = host.poll_transmit(now) else { return };
+            match self.slots.get(packet.interface.0 as usize) {
+                Some(slot) => slot.push(packet),
+                None => debug_assert!(false, "the host named {:?}, which has no device", packet.interface),
+            }
+        }
+    }
+
+    /// Does what had to wait for the lock to be free. Wakes first: a woken thread works on while this
+    /// one makes the system calls.
+    pub(crate) fn finish(&self, after: After, now: Instant) {
+        after.wakers.into_iter().for_each(Waker::wake);
+        for slot in &self.slots {
+            match slot.drain(now) {
+                Drained::Done => {}
+                Drained::Busy => self.reactor.alarm_by(now + BUSY_RETRY),
+                Drained::More => self.reactor.ring(),
+            }
+        }
+        if let Some(deadline) = after.alarm {
+            self.reactor.alarm_by(deadline);
+        }
+        // The rings have room again, or will have once their drainers are done: a round goes on.
+        if self.held_back.swap(false, Ordering::AcqRel) {
+            self.reactor.ring();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a host can be told: one plain struct with a default for every field, checked once.
+
+use alloc::string::String;
+use core::num::NonZeroU32;
+
+use crate::time::Duration;
+
+/// Settings of one host, for all its connections.
+///
+/// Names that Linux has as sysctls are kept letter for letter and given in each field's text.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// What every TCP flow does, subflows included.
+    pub tcp: TcpConfig,
+    /// What MPTCP adds.
+    pub mptcp: MptcpConfig,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self { tcp: TcpConfig::default(), mptcp: MptcpConfig::default() }
+    }
+}
+
+/// Settings of TCP.
+#[derive(Clone, Debug)]
+pub struct TcpConfig {
+    /// Send buffer of one connection in bytes: accepted from the application, not yet acknowledged at
+    /// data level. Default 4 MiB, which fills 335 Mbit/s at 100 ms; a write may exceed it by one piece.
+    pub send_buffer_bytes: NonZeroU32,
+    /// Receive buffer of one connection in bytes, shared by its subflows: the announced window never
+    /// promises more. Default 6 MiB, Linux's `tcp_rmem[2]` before 6.x.
+    pub recv_buffer_bytes: NonZeroU32,
+    /// Name of the congestion control of new flows, one of [`crate::tcp::cc::AVAILABLE`]
+    /// (`net.ipv4.tcp_congestion_control`). Default `cubic`.
+    pub congestion_control: String,
+    /// Whether segments are spread over the round trip. Default true. Rate: twice the window per
+    /// smoothed round trip in slow start, 1.2 times after it, as Linux's `tcp_pacing_ss_ratio` and
+    /// `tcp_pacing_ca_ratio`.
+    pub pacing: bool,
+    /// SYN retransmissions before a connect fails (`net.ipv4.tcp_syn_retries`). Default 6.
+    pub syn_retries: u8,
+    /// SYN/ACK retransmissions before a request is dropped (`net.ipv4.tcp_synack_retries`). Default 5.
+    pub synack_retries: u8,
+    /// Consecutive retransmission timeouts before a flow is given up (`net.ipv4.tcp_retries2`).
+    /// Default 15, at least 100 s as RFC 9293 §3.8.3 (R2) asks.
+    pub retries2: u8,
+    /// How long a closed four-tuple is remembered. Default 60 s as Linux (RFC 9293 says 2 MSL = 4 min).
+    pub time_wait: Duration,
+    /// Entries in TIME-WAIT at most; at the limit the oldest goes (`net.ipv4.tcp_max_tw_buckets`).
+    /// Default 65536.
+    pub time_wait_max: usize,
+    /// How long an orphaned flow waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`). Default 60 s.
+    pub fin_timeout: Duration,
+    /// Silence before a flow is probed (`SO_KEEPALIVE` and `tcp_keepalive_time`). Default `None`, never
+    /// (RFC 9293 §3.8.4, MUST-25).
+    pub keepalive_idle: Option<Duration>,
+    /// Time between keepalive probes (`tcp_keepalive_intvl`). Default 75 s.
+    pub keepalive_interval: Duration,
+    /// Unanswered keepalive probes before the flow is given up (`tcp_keepalive_probes`). Default 9.
+    pub keepalive_probes: u8,
+    /// Largest delay of an acknowledgement. Default 40 ms, Linux's `TCP_DELACK_MIN`.
+    pub delayed_ack: Duration,
+    /// Connections that may wait in one listener for their `accept`, half-open ones apart. Default
+    /// 4096 (`net.core.somaxconn`).
+    pub backlog_max: usize,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        Self {
+            send_buffer_bytes: const { NonZeroU32::new(4 << 20).unwrap() },
+            recv_buffer_bytes: const { NonZeroU32::new(6 << 20).unwrap() },
+            congestion_control: String::from("cubic"),
+            pacing: true,
+            syn_retries: 6,
+            synack_retries: 5,
+            retries2: 15,
+            time_wait: Duration::from_secs(60),
+            time_wait_max: 65_536,
+            fin_timeout: Duration::from_secs(60),
+            keepalive_idle: None,
+            keepalive_interval: Duration::from_secs(75),
+            keepalive_probes: 9,
+            delayed_ack: Duration::from_millis(40),
+            backlog_max: 4_096,
+        }
+    }
+}
+
+/// Settings of MPTCP; each is Linux's sysctl `net.mptcp.<name>` with Linux's default.
+#[derive(Clone, Debug)]
+pub struct MptcpConfig {
+    /// Whether new sockets may be MPTCP (`enabled`). Default true.
+    pub enabled: bool,
+    /// MP_CAPABLE SYNs that are repeated before plain ones are tried
+    /// (`syn_retrans_before_tcp_fallback`). Default 2; 128 and above mean never.
+    pub syn_retrans_before_tcp_fallback: u8,
+    /// How long a connection lives without a subflow (`close_timeout`). Default 60 s.
+    pub close_timeout: Duration,
+    /// Name of the packet scheduler of new connections, one of [`crate::sched::AVAILABLE`]
+    /// (`scheduler`). Default `default`.
+    pub scheduler: String,
+    /// Further subflows per connection, 0..=8 (`ip mptcp limits set subflows`). Default 2 as Linux.
+    pub subflows: u32,
+    /// ADD_ADDRs of the peer that are acted upon, 0..=8 (`ip mptcp limits set add_addr_accepted`).
+    /// Default 0 as Linux.
+    pub add_addr_accepted: u32,
+    /// Only for tests: keys are drawn until the low half of the initial data sequence number lies
+    /// within this many bytes before its wrap. Default `None`.
+    pub idsn_near_wrap_bytes: Option<u32>,
+}
+
+impl Default for MptcpConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            syn_retrans_before_tcp_fallback: 2,
+            close_timeout: Duration::from_secs(60),
+            scheduler: String::from("default"),
+            subflows: 2,
+            add_addr_accepted: 0,
+            idsn_near_wrap_bytes: None,
+        }
+    }
+}

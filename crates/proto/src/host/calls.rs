@@ -1,0 +1,261 @@
+//! The socket calls.
+
+use core::net::SocketAddr;
+
+use super::passive::Listener;
+use super::socket::{
+    CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo,
+    ListenError, ListenOptions, ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
+};
+use super::{FlowRef, FourTuple, Host, Piece};
+use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
+use crate::mptcp::hook::Mode;
+use crate::tcp::cc;
+use crate::tcp::opening::Opening;
+use crate::time::Instant;
+
+impl Host {
+    /// Starts a connection; the SYN leaves with the next [`poll_transmit`](Self::poll_transmit).
+    ///
+    /// # Errors
+    /// [`ConnectError`] when it cannot be started; nothing was sent then.
+    pub fn connect(&mut self, now: Instant, options: &ConnectOptions) -> Result<ConnectionId, ConnectError> {
+        let remote = options.remote;
+        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+            return Err(ConnectError::InvalidRemote);
+        }
+        if options.protocol == Protocol::Mptcp && !self.config.mptcp.enabled {
+            return Err(ConnectError::MptcpDisabled);
+        }
+        let congestion_control =
+            options.congestion_control.as_deref().unwrap_or(&self.config.tcp.congestion_control);
+        if !cc::AVAILABLE.contains(&congestion_control) {
+            return Err(ConnectError::UnknownCongestionControl);
+        }
+        let congestion_control = alloc::string::String::from(congestion_control);
+        let wanted = options.local.filter(|local| !local.ip().is_unspecified());
+        let address = match wanted {
+            Some(local) if local.is_ipv4() == remote.is_ipv4() => local.ip(),
+            Some(_) => return Err(ConnectError::AddressNotAvailable),
+            None => self.interfaces.source_for(remote.ip()).ok_or(ConnectError::NoRoute)?,
+        };
+        let interface = self.interfaces.holding(address).ok_or(ConnectError::AddressNotAvailable)?;
+        let port = match options.local.map_or(0, |local| local.port()) {
+            0 => self.free_port(address, remote).ok_or(ConnectError::AddressInUse)?,
+            port => port,
+        };
+        let local = SocketAddr::new(address, port);
+        let tuple = FourTuple { local, remote };
+        if self.flows.contains_key(&tuple) {
+            return Err(ConnectError::AddressInUse);
+        }
+        let local_key = match options.protocol {
+            Protocol::Mptcp => self.unused_key(),
+            Protocol::Tcp => None,
+        };
+        let mode = if local_key.is_some() { Mode::Mptcp } else { Mode::Plain };
+        let opening = Opening::active(now, self.numbers.isn(local, remote, now), self.offer(interface, tuple));
+        let new = NewConnection {
+            role: Role::Client,
+            mode,
+            local_key,
+            congestion_control: &congestion_control,
+            local,
+            remote,
+        };
+        let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
+        let mut connection = Connection::new(&ctx, &new);
+        connection.set_nodelay(options.nodelay);
+        let subflow = connection.open_first(opening, interface);
+        let id = self.insert_connection(connection);
+        if let Some(key) = local_key {
+            self.tokens.insert(key.token(), id);
+        }
+        self.time_wait.remove(&tuple);
+        self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
+        self.counters.active_opens += 1;
+        self.touch(now, id);
+        Ok(id)
+    }
+
+    /// An ephemeral port from `address` to `remote` (RFC 6056).
+    pub(super) fn free_port(&mut self, address: core::net::IpAddr, remote: SocketAddr) -> Option<u16> {
+        let Self { ports, flows, time_wait, .. } = self;
+        ports.choose(address, remote, |port| {
+            let tuple = FourTuple { local: SocketAddr::new(address, port), remote };
+            !flows.contains_key(&tuple) && !time_wait.contains_key(&tuple)
+        })
+    }
+
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// [`ListenError`] when the address cannot be listened at.
+    pub fn listen(&mut self, options: &ListenOptions) -> Result<ListenerId, ListenError> {
+        if options.protocol == Protocol::Mptcp && !self.config.mptcp.enabled {
+            return Err(ListenError::MptcpDisabled);
+        }
+        if !self.interfaces.can_bind(&options.local) {
+            return Err(ListenError::AddressNotAvailable);
+        }
+        let in_use = |host: &Self, port: u16| {
+            host.listeners.iter().flatten().any(|listener| {
+                let both = [listener.local.ip(), options.local.ip()];
+                listener.local.port() == port
+                    && (both[0] == both[1] || both.iter().any(|address| address.is_unspecified()))
+            })
+        };
+        let mut local = options.local;
+        if local.port() == 0 {
+            let free = self.ports.range().find(|port| !in_use(self, *port));
+            local.set_port(free.ok_or(ListenError::AddressInUse)?);
+        } else if in_use(self, local.port()) {
+            return Err(ListenError::AddressInUse);
+        }
+        self.listener_generation = self.listener_generation.wrapping_add(1);
+        let generation = self.listener_generation;
+        let backlog = options.backlog.min(self.config.tcp.backlog_max);
+        let listener = Some(Listener::new(generation, local, options.protocol, backlog));
+        let index = match self.listeners.iter().position(Option::is_none) {
+            Some(free) => {
+                self.listeners[free] = listener;
+                free
+            }
+            None => {
+                self.listeners.push(listener);
+                self.listeners.len() - 1
+            }
+        };
+        Ok(ListenerId { index: index as u32, generation })
+    }
+
+    /// Where a listener listens; `None` when it is gone.
+    pub fn listener_addr(&self, id: ListenerId) -> Option<SocketAddr> {
+        let listener = self.listeners.get(id.index as usize)?.as_ref()?;
+        (listener.generation == id.generation).then_some(listener.local)
+    }
+
+    /// Stops listening. Connections that nobody accepted are aborted, as Linux does.
+    pub fn close_listener(&mut self, now: Instant, id: ListenerId) {
+        let Some(listener) = self.listener_mut(id) else { return };
+        let waiting = core::mem::take(&mut listener.queue);
+        self.listeners[id.index as usize] = None;
+        for connection in waiting {
+            self.abort(now, connection);
+        }
+    }
+
+    /// The next connection that a listener has; `None` when there is none.
+    pub fn accept(&mut self, id: ListenerId) -> Option<ConnectionId> {
+        let listener = self.listener_mut(id)?;
+        let connection = listener.queue.pop_front()?;
+        if self.connection(connection).is_some_and(|c| c.data.mode == Mode::Mptcp) {
+            self.counters.mp_capable_ack_rx += 1;
+        }
+        Some(connection)
+    }
+
+    /// Octets that a [`write`](Self::write) would take now; 0 means that it would block.
+    ///
+    /// # Errors
+    /// [`CallError`] when nothing can be written any more.
+    pub fn write_room(&self, id: ConnectionId) -> Result<usize, CallError> {
+        self.connection(id).ok_or(CallError::NotFound)?.write_room()
+    }
+
+    /// Appends a piece to the stream, whole. The caller asked [`write_room`](Self::write_room) before;
+    /// the send buffer may be exceeded by one piece.
+    ///
+    /// # Errors
+    /// [`CallError`] when nothing can be written any more; the piece is gone then.
+    pub fn write(&mut self, now: Instant, id: ConnectionId, piece: Piece) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        let result = connection.write(piece);
+        connection.reported = connection.readiness();
+        self.touch(now, id);
+        result
+    }
+
+    /// Detaches at most `max` octets from the stream, without a copy.
+    ///
+    /// # Errors
+    /// [`CallError`] when the connection failed and everything before that was read.
+    pub fn read(&mut self, now: Instant, id: ConnectionId, max: usize) -> Result<ReadOutcome, CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        let outcome = connection.read(max);
+        connection.reported = connection.readiness();
+        if matches!(outcome, Ok(ReadOutcome::Data(_))) {
+            self.touch(now, id);
+        }
+        outcome
+    }
+
+    /// Closes the sending direction after what was written (`SHUT_WR`).
+    ///
+    /// # Errors
+    /// [`CallError`] when the connection is not open.
+    pub fn shutdown(&mut self, now: Instant, id: ConnectionId) -> Result<(), CallError> {
+        let (connection, mut ctx) = self.split(now, id).ok_or(CallError::NotFound)?;
+        let result = connection.shutdown(&mut ctx);
+        self.touch(now, id);
+        result
+    }
+
+    /// The application is done with the connection: its id means nothing any more. Unread data makes it
+    /// an abort; else it ends gracefully by itself.
+    pub fn close(&mut self, now: Instant, id: ConnectionId) {
+        let Some((connection, mut ctx)) = self.split(now, id) else { return };
+        connection.close(&mut ctx);
+        self.touch(now, id);
+    }
+
+    /// Ends the connection at once, with MP_FASTCLOSE or RST, and closes it.
+    pub fn abort(&mut self, now: Instant, id: ConnectionId) {
+        let Some((connection, mut ctx)) = self.split(now, id) else { return };
+        connection.abort(&mut ctx);
+        connection.close(&mut ctx);
+        self.touch(now, id);
+    }
+
+    /// What a connection is ready for; one that is gone is ready for everything, to be told so.
+    pub fn readiness(&self, id: ConnectionId) -> Readiness {
+        self.connection(id).map_or(
+            Readiness {
+                readable: true,
+                writable: true,
+                read_closed: true,
+                hup: true,
+                error: true,
+                connected: true,
+            },
+            Connection::readiness,
+        )
+    }
+
+    /// Sets `TCP_NODELAY`.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_nodelay(&mut self, now: Instant, id: ConnectionId, on: bool) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.set_nodelay(on);
+        self.touch(now, id);
+        Ok(())
+    }
+
+    /// What a connection tells of itself.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn info(&self, id: ConnectionId) -> Result<ConnectionInfo, CallError> {
+        self.connection(id).map(Connection::info).ok_or(CallError::NotFound)
+    }
+
+    /// Its subflows, in order of creation.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn subflows(&self, id: ConnectionId) -> Result<Subflows, CallError> {
+        self.connection(id).map(Connection::subflow_infos).ok_or(CallError::NotFound)
+    }
+}

@@ -1,0 +1,210 @@
+//! From a packet to the connection that it belongs to.
+//!
+//! What nobody wants is dropped and counted, or answered as RFC 9293 §3.10.7.1 says. Fragments are
+//! dropped; a ping is answered.
+
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+use polytcp_wire::icmp::{self, IcmpError, IcmpMessage};
+use polytcp_wire::ip::{self, Addresses, IpError, IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP};
+use polytcp_wire::tcp;
+use polytcp_wire::virtio::{Checksum, VnetHdr};
+
+use super::{FlowRef, FourTuple, Host, REPLIES_MAX};
+use crate::packet::{HeaderBuf, InterfaceId, Received, Transmit};
+use crate::seq::SeqNum;
+use crate::tcp::segment::{Outgoing, Segment};
+use crate::tcp::time_wait::TimeWaitVerdict;
+use crate::time::Instant;
+
+impl Host {
+    /// Takes a packet from an interface.
+    pub fn handle_packet(&mut self, now: Instant, interface: InterfaceId, packet: Received) {
+        self.counters.ip_in_receives += 1;
+        let Received { vnet, bytes, buffer_bytes } = packet;
+        let parsed = match ip::parse(&bytes) {
+            Ok(parsed) => parsed,
+            Err(IpError::Fragment) => {
+                self.counters.ip_reasm_fails += 1;
+                return;
+            }
+            Err(_) => {
+                self.counters.ip_in_hdr_errors += 1;
+                return;
+            }
+        };
+        let addresses = parsed.header.addresses;
+        // RFC 1122 §3.2.1.3: nobody answers to or from an address that names no single host.
+        if self.interfaces.holding(addresses.dst()).is_none() || !is_unicast(addresses.src()) {
+            self.counters.ip_in_addr_errors += 1;
+            return;
+        }
+        let payload = bytes.slice(parsed.payload_offset..parsed.total_len);
+        match parsed.header.protocol {
+            PROTOCOL_TCP => self.handle_tcp(now, interface, &addresses, vnet, &payload, buffer_bytes),
+            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => self.handle_icmp(now, interface, &addresses, &payload),
+            _ => {}
+        }
+    }
+
+    fn handle_tcp(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        addresses: &Addresses,
+        vnet: VnetHdr,
+        bytes: &Bytes,
+        buffer_bytes: u32,
+    ) {
+        self.counters.in_segs += 1;
+        if vnet.checksum == Checksum::Complete && !tcp::verify_checksum(addresses, bytes) {
+            self.counters.in_csum_errors += 1;
+            self.counters.in_errs += 1;
+            return;
+        }
+        let Ok(parsed) = tcp::parse(bytes) else {
+            self.counters.in_errs += 1;
+            return;
+        };
+        let tuple = FourTuple {
+            local: SocketAddr::new(addresses.dst(), parsed.header.dst_port),
+            remote: SocketAddr::new(addresses.src(), parsed.header.src_port),
+        };
+        if tuple.remote.port() == 0 {
+            return;
+        }
+        let segment = Segment::new(&parsed, bytes.slice(parsed.payload_offset..), buffer_bytes);
+        match self.flows.get(&tuple).copied() {
+            Some(FlowRef::Subflow { connection, subflow }) => {
+                self.handle_subflow_segment(now, connection, subflow, segment);
+            }
+            Some(FlowRef::HalfOpen) => self.handle_half_open_segment(now, tuple, segment),
+            None => self.handle_unknown_segment(now, interface, tuple, &segment),
+        }
+    }
+
+    fn handle_subflow_segment(
+        &mut self,
+        now: Instant,
+        id: super::ConnectionId,
+        subflow: u32,
+        segment: Segment,
+    ) {
+        let opening = self.connection(id).and_then(|connection| {
+            let found = connection.subflows.iter().find(|s| s.id == subflow)?;
+            found.flow().is_none().then_some(found.interface)
+        });
+        let segment_bytes_max = opening.map(|interface| self.segment_bytes_max(interface));
+        let Some((connection, mut ctx)) = self.split(now, id) else { return };
+        match segment_bytes_max {
+            Some(max) => connection.handle_opening(&mut ctx, subflow, &segment, max),
+            None => connection.handle_segment(&mut ctx, subflow, segment),
+        }
+        self.touch(now, id);
+    }
+
+    fn handle_unknown_segment(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment,
+    ) {
+        if let Some(entry) = self.time_wait.get(&tuple) {
+            match entry.handle_segment(segment) {
+                TimeWaitVerdict::Ignore => return,
+                TimeWaitVerdict::Answer(answer) => {
+                    self.reply(interface, tuple.local, tuple.remote, &answer);
+                    return;
+                }
+                TimeWaitVerdict::Reuse => {
+                    self.time_wait.remove(&tuple);
+                }
+            }
+        }
+        if segment.is_syn() && !segment.is_ack() && !segment.is_rst() {
+            self.handle_syn(now, interface, tuple, segment);
+        } else {
+            self.refuse(interface, tuple, segment);
+        }
+    }
+
+    /// The reset that answers a segment for nobody (RFC 9293 §3.10.7.1).
+    pub(super) fn refuse(&mut self, interface: InterfaceId, tuple: FourTuple, segment: &Segment) {
+        if let Some(reset) = Outgoing::reset_for(segment) {
+            self.counters.out_rsts += 1;
+            self.reply(interface, tuple.local, tuple.remote, &reset);
+        }
+    }
+
+    fn handle_icmp(&mut self, now: Instant, interface: InterfaceId, addresses: &Addresses, bytes: &[u8]) {
+        let message = match addresses {
+            Addresses::V4 { .. } => icmp::parse_v4(bytes),
+            Addresses::V6 { .. } => icmp::parse_v6(addresses, bytes),
+        };
+        match message {
+            Ok(IcmpMessage::EchoRequest { ident, seq, data }) => {
+                self.answer_echo(interface, addresses, ident, seq, data);
+            }
+            Ok(IcmpMessage::Error { kind, original }) => self.handle_icmp_error(now, kind, &original),
+            Ok(_) => {}
+            Err(_) => self.counters.icmp_in_errors += 1,
+        }
+    }
+
+    fn answer_echo(
+        &mut self,
+        interface: InterfaceId,
+        addresses: &Addresses,
+        ident: u16,
+        seq: u16,
+        data: &[u8],
+    ) {
+        self.counters.icmp_in_echos += 1;
+        if self.replies.len() >= REPLIES_MAX {
+            return;
+        }
+        let reply = addresses.reversed();
+        let protocol = match reply {
+            Addresses::V4 { .. } => PROTOCOL_ICMP,
+            Addresses::V6 { .. } => PROTOCOL_ICMPV6,
+        };
+        let mut message = alloc::vec![0; 8 + data.len()];
+        let Some(len) = icmp::emit_echo_reply(&reply, ident, seq, data, &mut message) else { return };
+        let Ok(payload_len) = u16::try_from(len) else { return };
+        message.truncate(len);
+        let ip_header =
+            IpHeader { addresses: reply, protocol, hop_limit: 64, traffic_class: 0, ident: 0, payload_len };
+        let mut header = HeaderBuf::EMPTY;
+        let ip_len = ip_header.emit(&mut header.storage()[..]);
+        header.set_len(ip_len);
+        let vnet = VnetHdr::default();
+        self.counters.icmp_out_echo_reps += 1;
+        self.replies.push_back(Transmit { interface, vnet, header, payload: Bytes::from(message) });
+    }
+
+    /// RFC 5927 §4: an error counts only for a segment that is on its way.
+    fn handle_icmp_error(&mut self, now: Instant, kind: IcmpError, original: &icmp::Original) {
+        if original.protocol != PROTOCOL_TCP {
+            return;
+        }
+        let tuple = FourTuple {
+            local: SocketAddr::new(original.addresses.src(), original.src_port),
+            remote: SocketAddr::new(original.addresses.dst(), original.dst_port),
+        };
+        let Some(FlowRef::Subflow { connection: id, subflow }) = self.flows.get(&tuple).copied() else {
+            return;
+        };
+        let Some((connection, mut ctx)) = self.split(now, id) else { return };
+        connection.handle_icmp_error(&mut ctx, subflow, kind, SeqNum(original.seq));
+        self.touch(now, id);
+    }
+}
+
+fn is_unicast(address: core::net::IpAddr) -> bool {
+    match address {
+        core::net::IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_unspecified(),
+        core::net::IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),
+    }
+}

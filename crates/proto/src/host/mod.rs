@@ -1,0 +1,403 @@
+//! A host: interfaces, listeners, connections, and the one way in and out of the core.
+//!
+//! # The contract
+//!
+//! Inputs: [`Host::handle_packet`], [`Host::handle_timeout`], the socket calls, [`Host::command`] and the
+//! calls that change interfaces. Each takes the time. After any of them the driver empties the outputs:
+//! [`Host::poll_transmit`] until `None`, then [`Host::poll_event`] until `None`, and asks
+//! [`Host::poll_timeout`] when it is needed next. The same inputs give the same outputs.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`interface`] | interfaces, addresses, which one a packet leaves through |
+//! | [`socket`] | the vocabulary of the socket calls |
+//! | `calls` | the socket calls |
+//! | `demux` | from a packet to its connection |
+//! | `passive` | listeners and handshakes of peers that connect |
+//! | `paths` | the path manager's decisions carried out |
+//! | `emit` | from a segment to a packet |
+//! | [`wheel`], [`ports`] | timers; ephemeral ports |
+
+mod calls;
+mod demux;
+mod emit;
+pub mod interface;
+mod passive;
+mod paths;
+pub mod ports;
+pub mod socket;
+pub mod wheel;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::config::HostConfig;
+use crate::counters::Counters;
+use crate::map::{Map, MapSecret};
+use crate::mptcp::connection::{Connection, Ctx};
+use crate::mptcp::key::Token;
+pub use crate::mptcp::send_buffer::Piece;
+use crate::packet::{InterfaceId, Transmit};
+use crate::pm::command::PmEvent;
+use crate::pm::kernel::KernelPm;
+use crate::rng::SecretSource;
+use crate::tcp::isn::InitialNumbers;
+use crate::tcp::time_wait::TimeWait;
+use crate::time::Instant;
+pub use interface::{Cidr, InterfaceConfig, LinkState};
+use interface::Interfaces;
+use passive::{HalfOpen, Listener};
+use ports::EphemeralPorts;
+pub use socket::*;
+use wheel::TimerWheel;
+
+/// Packets that wait for [`Host::poll_transmit`] without belonging to a connection (resets, echo replies)
+/// at most; beyond it they are dropped, as a busy host may.
+const REPLIES_MAX: usize = 1024;
+/// Path-manager events that wait to be fetched at most; the oldest goes, as a full netlink socket loses
+/// what it cannot hold.
+const PM_EVENTS_MAX: usize = 4096;
+
+/// A pair of ends: names one TCP flow of the host.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct FourTuple {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// Where a four-tuple leads.
+#[derive(Clone, Copy, Debug)]
+enum FlowRef {
+    Subflow { connection: ConnectionId, subflow: u32 },
+    HalfOpen,
+}
+
+/// What a timer entry is for.
+#[derive(Clone, Copy, Debug)]
+enum TimerKey {
+    Connection(ConnectionId),
+    HalfOpen(FourTuple),
+}
+
+/// A place for a connection; places are used again, their generation tells the tenants apart.
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    tenant: Option<Box<Tenant>>,
+}
+
+struct Tenant {
+    connection: Connection,
+    /// It is in the ready list.
+    is_ready: bool,
+    /// The earliest timer entry that stands for it.
+    armed_at: Option<Instant>,
+}
+
+/// One host. See the module's text for the contract.
+pub struct Host {
+    config: HostConfig,
+    counters: Counters,
+    secrets: Box<SecretSource>,
+    numbers: InitialNumbers,
+    ports: EphemeralPorts,
+    interfaces: Interfaces,
+    slots: Vec<Slot>,
+    free_slots: Vec<u32>,
+    ready: VecDeque<ConnectionId>,
+    flows: Map<FourTuple, FlowRef>,
+    half_open: Map<FourTuple, Box<HalfOpen>>,
+    half_open_ready: VecDeque<FourTuple>,
+    tokens: Map<Token, ConnectionId>,
+    listeners: Vec<Option<Listener>>,
+    listener_generation: u32,
+    time_wait: Map<FourTuple, TimeWait>,
+    time_wait_order: VecDeque<(Instant, FourTuple)>,
+    timers: TimerWheel<TimerKey>,
+    replies: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    pm: KernelPm,
+    pm_events: VecDeque<PmEvent>,
+}
+
+impl Host {
+    /// A host without interfaces. `secrets` gives keys, nonces, sequence numbers and ports.
+    pub fn new(config: HostConfig, mut secrets: Box<SecretSource>, _now: Instant) -> Self {
+        let numbers = InitialNumbers::new(&mut *secrets);
+        let ports = EphemeralPorts::new(&mut *secrets);
+        let map_secret = MapSecret::random(&mut *secrets);
+        let pm = KernelPm::new(config.mptcp.subflows, config.mptcp.add_addr_accepted);
+        Self {
+            config,
+            counters: Counters::default(),
+            numbers,
+            ports,
+            interfaces: Interfaces::default(),
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            ready: VecDeque::new(),
+            flows: Map::new(map_secret.clone()),
+            half_open: Map::new(map_secret.clone()),
+            half_open_ready: VecDeque::new(),
+            tokens: Map::new(map_secret.clone()),
+            listeners: Vec::new(),
+            listener_generation: 0,
+            time_wait: Map::new(map_secret),
+            time_wait_order: VecDeque::new(),
+            timers: TimerWheel::new(),
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+            pm,
+            pm_events: VecDeque::new(),
+            secrets,
+        }
+    }
+
+    /// Adds an interface, up.
+    pub fn add_interface(&mut self, _now: Instant, config: InterfaceConfig) -> InterfaceId {
+        self.interfaces.add(config)
+    }
+
+    /// Adds an address to an interface. An unknown interface changes nothing.
+    pub fn add_address(&mut self, _now: Instant, interface: InterfaceId, address: Cidr) {
+        if let Some(interface) = self.interfaces.find_mut(interface) {
+            interface.config.addresses.push(address);
+        }
+    }
+
+    /// Takes an address away. Subflows that use it end with their retransmission limit, or by the path
+    /// manager's command.
+    pub fn remove_address(&mut self, _now: Instant, interface: InterfaceId, address: IpAddr) {
+        if let Some(interface) = self.interfaces.find_mut(interface) {
+            interface.config.addresses.retain(|cidr| cidr.address != address);
+        }
+    }
+
+    /// Tells that packets can, or cannot, pass an interface.
+    pub fn set_link(&mut self, _now: Instant, interface: InterfaceId, state: LinkState) {
+        if let Some(interface) = self.interfaces.find_mut(interface) {
+            interface.link = state;
+        }
+    }
+
+    /// Tells the largest packet of an interface, in octets; flows on it keep to it from now on.
+    pub fn set_mtu(&mut self, _now: Instant, interface: InterfaceId, mtu: u16) {
+        let Some(found) = self.interfaces.find_mut(interface) else { return };
+        found.config.mtu = mtu;
+        found.config.segment_bytes_max = found.config.segment_bytes_max.max(u32::from(mtu));
+        for slot in &mut self.slots {
+            let Some(tenant) = &mut slot.tenant else { continue };
+            for subflow in tenant.connection.subflows.iter_mut().filter(|s| s.interface == interface) {
+                let mss = emit::mss_for(mtu, subflow.remote.is_ipv6());
+                if let Some(flow) = subflow.flow_mut() {
+                    flow.limit_mss(mss);
+                }
+            }
+        }
+    }
+
+    /// Does what became due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, key)) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Connection(id) => self.handle_connection_timeout(now, id, at),
+                TimerKey::HalfOpen(tuple) => self.handle_half_open_timeout(now, tuple),
+            }
+        }
+        while let Some((at, tuple)) = self.time_wait_order.front().copied()
+            && at <= now
+        {
+            self.time_wait_order.pop_front();
+            if self.time_wait.get(&tuple).is_some_and(|entry| entry.expires_at <= now) {
+                self.time_wait.remove(&tuple);
+            }
+        }
+    }
+
+    fn handle_connection_timeout(&mut self, now: Instant, id: ConnectionId, at: Instant) {
+        let Some(tenant) = self.tenant_mut(id) else { return };
+        if tenant.armed_at != Some(at) {
+            return;
+        }
+        tenant.armed_at = None;
+        let (connection, mut ctx) = self.split(now, id).expect("the tenant was there just now");
+        if connection.deadline(now, ctx.config).is_some_and(|deadline| deadline <= now) {
+            connection.handle_timeout(&mut ctx);
+        }
+        self.handle_announce_timeout(now, id);
+        self.touch(now, id);
+    }
+
+    /// The next packet to send, or `None` when nothing may leave now.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        loop {
+            if let Some(reply) = self.replies.pop_front() {
+                return Some(reply);
+            }
+            if let Some(tuple) = self.half_open_ready.pop_front() {
+                self.send_syn_ack(now, tuple);
+                continue;
+            }
+            let id = *self.ready.front()?;
+            let emission = self.split(now, id).and_then(|(connection, mut ctx)| {
+                connection.poll_transmit(&mut ctx)
+            });
+            match emission {
+                Some(emission) => {
+                    if let Some(packet) = self.packet(&emission) {
+                        return Some(packet);
+                    }
+                }
+                None => {
+                    self.ready.pop_front();
+                    self.settle(now, id);
+                }
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is needed next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let time_wait = self.time_wait_order.front().map(|(at, _)| *at);
+        self.timers.next_deadline().into_iter().chain(time_wait).min()
+    }
+
+    /// What happened to sockets, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the path manager has to tell, in order (the events of `mptcp_pm_events`).
+    pub fn poll_pm_event(&mut self) -> Option<PmEvent> {
+        self.pm_events.pop_front()
+    }
+
+    /// The host's counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What the host holds at this moment.
+    pub fn accounting(&self) -> Accounting {
+        let tenants = || self.slots.iter().filter_map(|slot| slot.tenant.as_ref());
+        Accounting {
+            connections: tenants().count(),
+            half_open: self.half_open.len(),
+            flows: self.flows.len(),
+            time_wait: self.time_wait.len(),
+            listeners: self.listeners.iter().flatten().count(),
+            tokens: self.tokens.len(),
+            timers: self.timers.len(),
+            buffered_bytes: tenants().map(|t| t.connection.buffered_bytes()).sum(),
+        }
+    }
+
+    // Connections and their bookkeeping.
+
+    fn tenant_mut(&mut self, id: ConnectionId) -> Option<&mut Tenant> {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        slot.tenant.as_deref_mut()
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        slot.tenant.as_deref().map(|tenant| &tenant.connection)
+    }
+
+    /// A connection, and what its calls borrow of the host beside it.
+    fn split(&mut self, now: Instant, id: ConnectionId) -> Option<(&mut Connection, Ctx<'_>)> {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        let tenant = slot.tenant.as_deref_mut()?;
+        let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
+        Some((&mut tenant.connection, ctx))
+    }
+
+    fn insert_connection(&mut self, connection: Connection) -> ConnectionId {
+        let index = self.free_slots.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.tenant = Some(Box::new(Tenant { connection, is_ready: false, armed_at: None }));
+        ConnectionId { index, generation: slot.generation }
+    }
+
+    fn remove_connection(&mut self, id: ConnectionId) {
+        let Some(token) = self.connection(id).map(|c| c.local_key.map(|key| key.token())) else { return };
+        if let Some(token) = token
+            && self.tokens.get(&token) == Some(&id)
+        {
+            self.tokens.remove(&token);
+        }
+        let slot = &mut self.slots[id.index as usize];
+        slot.tenant = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free_slots.push(id.index);
+    }
+
+    /// After any input to a connection: carries out what it left to the host, tells the application, and
+    /// puts it on the ready list.
+    fn touch(&mut self, now: Instant, id: ConnectionId) {
+        self.handle_notices(now, id);
+        self.report(id);
+        let Some(tenant) = self.tenant_mut(id) else { return };
+        if !tenant.is_ready {
+            tenant.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// A connection has nothing more to send: sets its timer, or frees it.
+    fn settle(&mut self, now: Instant, id: ConnectionId) {
+        self.handle_notices(now, id);
+        self.report(id);
+        let config = &self.config;
+        let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation)
+        else {
+            return;
+        };
+        let Some(tenant) = slot.tenant.as_deref_mut() else { return };
+        tenant.is_ready = false;
+        if tenant.connection.is_dead() {
+            self.remove_connection(id);
+            return;
+        }
+        tenant.connection.watch_stall(now);
+        if let Some(deadline) = tenant.connection.deadline(now, config)
+            && tenant.armed_at.is_none_or(|armed| deadline < armed)
+        {
+            tenant.armed_at = Some(deadline);
+            self.timers.schedule(deadline, TimerKey::Connection(id));
+        }
+    }
+
+    /// Tells the application when a connection's readiness changed.
+    fn report(&mut self, id: ConnectionId) {
+        let Some(tenant) = self.tenant_mut(id) else { return };
+        let readiness = tenant.connection.readiness();
+        if readiness != tenant.connection.reported {
+            tenant.connection.reported = readiness;
+            self.events.push_back(Event::Ready(id));
+        }
+    }
+
+    fn push_pm_event(&mut self, event: PmEvent) {
+        if self.pm_events.len() >= PM_EVENTS_MAX {
+            self.pm_events.pop_front();
+        }
+        self.pm_events.push_back(event);
+    }
+
+    fn remember_time_wait(&mut self, tuple: FourTuple, entry: TimeWait) {
+        self.counters.time_wait += 1;
+        if self.time_wait.len() >= self.config.tcp.time_wait_max
+            && let Some((_, oldest)) = self.time_wait_order.pop_front()
+        {
+            self.time_wait.remove(&oldest);
+        }
+        self.time_wait_order.push_back((entry.expires_at, tuple));
+        self.time_wait.insert(tuple, entry);
+    }
+}

@@ -1,0 +1,478 @@
+//! Listeners, and the handshakes of peers that connect to them (RFC 9293 §3.10.7.2; RFC 8684 §3.1, §3.2).
+//!
+//! A request holds little until its third ACK: the TCP handshake, and what MPTCP promised in the SYN/ACK.
+//! Then it becomes a connection, or a further subflow of one. Requests per listener are bounded by its
+//! backlog; at the limit a SYN is dropped and the peer tries again.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::net::{IpAddr, SocketAddr};
+
+use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption, Reset};
+use polytcp_wire::tcp_option::TcpOption;
+
+use super::socket::Protocol;
+use super::{Event, FlowRef, FourTuple, Host, ListenerId, TimerKey, emit};
+use crate::mptcp::connection::{Connection, Emission, NewConnection, Role};
+use crate::mptcp::handshake::NewJoin;
+use crate::mptcp::hook::{Mode, capable, reset_reason, understood_capable};
+use crate::mptcp::key::{Key, Nonce, join_hmac};
+use crate::packet::InterfaceId;
+use crate::pm::command::AddressId;
+use crate::tcp::opening::{Agreed, Offer, Opening, OpeningVerdict, window_scale_for};
+use crate::tcp::segment::{Outgoing, Segment};
+use crate::time::Instant;
+
+/// Linux does not repeat SYN/ACKs linearly.
+const LINEAR_TIMEOUTS: u8 = 0;
+/// RFC 8684 §3.1 wants unique tokens; Linux tries five keys and then speaks plain TCP.
+const KEY_TRIES: u8 = 5;
+/// With [`crate::config::MptcpConfig::idsn_near_wrap_bytes`]: draws until a key is near enough; the
+/// chance of one is the range over 2^32.
+const NEAR_WRAP_TRIES: u32 = 1 << 20;
+
+/// A listener.
+pub(super) struct Listener {
+    pub(super) generation: u32,
+    pub(super) local: SocketAddr,
+    pub(super) protocol: Protocol,
+    backlog: usize,
+    pub(super) queue: VecDeque<super::ConnectionId>,
+    half_open: usize,
+}
+
+impl Listener {
+    pub(super) fn new(generation: u32, local: SocketAddr, protocol: Protocol, backlog: usize) -> Self {
+        Self { generation, local, protocol, backlog, queue: VecDeque::new(), half_open: 0 }
+    }
+
+    fn matches(&self, local: SocketAddr) -> bool {
+        let any = match (self.local.ip(), local.ip()) {
+            (IpAddr::V4(own), IpAddr::V4(_)) => own.is_unspecified(),
+            // As Linux without IPV6_V6ONLY: the unspecified IPv6 address takes IPv4 as well.
+            (IpAddr::V6(own), _) => own.is_unspecified(),
+            (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        };
+        self.local.port() == local.port() && (any || self.local.ip() == local.ip())
+    }
+}
+
+/// What a request becomes.
+enum Purpose {
+    /// A connection that is plain TCP.
+    Plain,
+    /// An MPTCP connection with this key of ours.
+    Capable(Key),
+    /// A further subflow.
+    Join(JoinRequest),
+}
+
+#[derive(Clone, Copy)]
+struct JoinRequest {
+    connection: super::ConnectionId,
+    local_id: AddressId,
+    remote_id: AddressId,
+    backup_peer: bool,
+    backup_local: bool,
+    local_nonce: Nonce,
+    remote_nonce: Nonce,
+}
+
+/// A handshake that a peer began.
+pub(super) struct HalfOpen {
+    opening: Opening,
+    purpose: Purpose,
+    interface: InterfaceId,
+    listener: ListenerId,
+}
+
+impl Host {
+    /// The listener for a local end: one at the very address first.
+    fn listener_for(&self, local: SocketAddr) -> Option<(ListenerId, &Listener)> {
+        let all = || {
+            self.listeners.iter().enumerate().filter_map(|(i, l)| {
+                let listener = l.as_ref()?;
+                let id = ListenerId { index: i as u32, generation: listener.generation };
+                listener.matches(local).then_some((id, listener))
+            })
+        };
+        all().find(|(_, l)| l.local.ip() == local.ip()).or_else(|| all().next())
+    }
+
+    pub(super) fn listener_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.listeners.get_mut(id.index as usize)?.as_mut().filter(|l| l.generation == id.generation)
+    }
+
+    /// What we offer in a SYN or SYN/ACK.
+    pub(super) fn offer(&self, interface: InterfaceId, tuple: FourTuple) -> Offer {
+        let mtu = self.interfaces.find(interface).map_or(1280, |i| i.config.mtu);
+        let window_bytes = self.config.tcp.recv_buffer_bytes.get();
+        let ipv6 = tuple.remote.is_ipv6();
+        Offer {
+            mss: emit::mss_for(mtu, ipv6),
+            window_scale: window_scale_for(window_bytes),
+            window_bytes,
+            timestamp_offset: self.numbers.timestamp_offset(tuple.local, tuple.remote),
+            ipv6,
+        }
+    }
+
+    /// A key whose token no connection of the host has; `None` after some tries (RFC 8684 §3.1).
+    pub(super) fn unused_key(&mut self) -> Option<Key> {
+        for _ in 0..KEY_TRIES {
+            let key = self.draw_key();
+            if !self.tokens.contains_key(&key.token()) {
+                return Some(key);
+            }
+        }
+        self.counters.mp_fallback_token_init += 1;
+        None
+    }
+
+    fn draw_key(&mut self) -> Key {
+        let Some(near) = self.config.mptcp.idsn_near_wrap_bytes else { return Key::random(&mut *self.secrets) };
+        for _ in 0..NEAR_WRAP_TRIES {
+            let key = Key::random(&mut *self.secrets);
+            if u32::MAX - key.idsn().low() < near {
+                return key;
+            }
+        }
+        Key::random(&mut *self.secrets)
+    }
+
+    /// A SYN for no known four-tuple.
+    pub(super) fn handle_syn(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment,
+    ) {
+        let Some((listener, found)) = self.listener_for(tuple.local) else {
+            self.refuse(interface, tuple, segment);
+            return;
+        };
+        let mptcp = found.protocol == Protocol::Mptcp && self.config.mptcp.enabled;
+        if found.half_open >= found.backlog.max(1) || found.queue.len() > found.backlog {
+            self.counters.listen_overflows += 1;
+            self.counters.listen_drops += 1;
+            return;
+        }
+        let join = segment.options.mptcp.iter().find_map(|option| match option {
+            MptcpOption::Join(join @ Join::Syn { .. }) => Some(*join),
+            _ => None,
+        });
+        let purpose = match join {
+            Some(Join::Syn { backup, address_id, token, nonce }) if mptcp => {
+                let token = crate::mptcp::key::Token(token);
+                match self.join_request(tuple, backup, address_id, token, nonce) {
+                    Ok(request) => Purpose::Join(request),
+                    Err(reason) => {
+                        self.refuse_join(interface, tuple, segment, reason);
+                        return;
+                    }
+                }
+            }
+            _ if mptcp && understood_capable(&segment.options.mptcp).is_some_and(is_syn_form) => {
+                match self.unused_key() {
+                    Some(key) => {
+                        self.counters.mp_capable_syn_rx += 1;
+                        Purpose::Capable(key)
+                    }
+                    None => Purpose::Plain,
+                }
+            }
+            _ => Purpose::Plain,
+        };
+        let iss = self.numbers.isn(tuple.local, tuple.remote, now);
+        let offer = self.offer(interface, tuple);
+        let opening = Opening::passive(now, iss, offer, segment);
+        self.half_open.insert(tuple, Box::new(HalfOpen { opening, purpose, interface, listener }));
+        self.flows.insert(tuple, FlowRef::HalfOpen);
+        if let Some(listener) = self.listener_mut(listener) {
+            listener.half_open += 1;
+        }
+        self.half_open_ready.push_back(tuple);
+    }
+
+    /// Judges an MP_JOIN SYN (RFC 8684 §3.2).
+    fn join_request(
+        &mut self,
+        tuple: FourTuple,
+        backup: bool,
+        address_id: u8,
+        token: crate::mptcp::key::Token,
+        nonce: u32,
+    ) -> Result<JoinRequest, u8> {
+        self.counters.mp_join_syn_rx += 1;
+        self.counters.mp_join_syn_backup_rx += u64::from(backup);
+        let Some(id) = self.tokens.get(&token).copied() else {
+            self.counters.mp_join_no_token_found += 1;
+            return Err(reset_reason::MPTCP_ERROR);
+        };
+        let Some(connection) = self.connection(id) else { return Err(reset_reason::MPTCP_ERROR) };
+        if !connection.is_joinable() {
+            return Err(reset_reason::MPTCP_ERROR);
+        }
+        if connection.first_local.port() != tuple.local.port() {
+            self.counters.mismatch_port_syn_rx += 1;
+            return Err(reset_reason::PROHIBITED);
+        }
+        let first_local = connection.first_local.ip();
+        let local_id = self.pm.local_id(tuple.local.ip(), first_local);
+        Ok(JoinRequest {
+            connection: id,
+            local_id,
+            remote_id: AddressId(address_id),
+            backup_peer: backup,
+            backup_local: self.pm.is_backup(tuple.local.ip()),
+            local_nonce: Nonce::random(&mut *self.secrets),
+            remote_nonce: Nonce(nonce),
+        })
+    }
+
+    fn refuse_join(&mut self, interface: InterfaceId, tuple: FourTuple, segment: &Segment, reason: u8) {
+        let Some(mut reset) = Outgoing::reset_for(segment) else { return };
+        let option = TcpOption::Mptcp(MptcpOption::Reset(Reset { transient: false, reason }));
+        // 4 of 40 octets.
+        let _ = reset.options.push(option);
+        self.counters.out_rsts += 1;
+        self.counters.mp_rst_tx += 1;
+        self.reply(interface, tuple.local, tuple.remote, &reset);
+    }
+
+    /// Sends the SYN/ACK of a request, when it is due.
+    pub(super) fn send_syn_ack(&mut self, now: Instant, tuple: FourTuple) {
+        let Some(half) = self.half_open.get_mut(&tuple) else { return };
+        let option = match &half.purpose {
+            Purpose::Plain => None,
+            Purpose::Capable(key) => Some(capable(CapableForm::SynAck { sender_key: key.to_wire() })),
+            Purpose::Join(join) => {
+                let keys = self
+                    .slots
+                    .get(join.connection.index as usize)
+                    .filter(|slot| slot.generation == join.connection.generation)
+                    .and_then(|slot| slot.tenant.as_ref())
+                    .and_then(|tenant| tenant.connection.data.keys);
+                keys.map(|keys| {
+                    let hmac = join_hmac(keys.local, keys.remote, join.local_nonce, join.remote_nonce);
+                    MptcpOption::Join(Join::SynAck {
+                        backup: join.backup_local,
+                        address_id: join.local_id.0,
+                        hmac: hmac.leftmost_64(),
+                        nonce: join.local_nonce.0,
+                    })
+                })
+            }
+        };
+        let segment = half.opening.poll_transmit(now, LINEAR_TIMEOUTS, |space| match option {
+            Some(option) => space.push(TcpOption::Mptcp(option)),
+            None => Ok(()),
+        });
+        let (interface, deadline) = (half.interface, half.opening.deadline());
+        self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
+        if let Some(segment) = segment {
+            let emission = Emission { interface, local: tuple.local, remote: tuple.remote, segment };
+            let packet = self.packet(&emission);
+            self.replies.extend(packet);
+        }
+    }
+
+    pub(super) fn handle_half_open_timeout(&mut self, now: Instant, tuple: FourTuple) {
+        let Some(half) = self.half_open.get(&tuple) else { return };
+        if half.opening.deadline() > now {
+            return;
+        }
+        if half.opening.sent() > self.config.tcp.synack_retries {
+            self.counters.attempt_fails += 1;
+            self.remove_half_open(tuple);
+        } else {
+            self.half_open_ready.push_back(tuple);
+        }
+    }
+
+    fn remove_half_open(&mut self, tuple: FourTuple) -> Option<Box<HalfOpen>> {
+        let half = self.half_open.remove(&tuple)?;
+        if matches!(self.flows.get(&tuple), Some(FlowRef::HalfOpen)) {
+            self.flows.remove(&tuple);
+        }
+        if let Some(listener) = self.listener_mut(half.listener) {
+            listener.half_open = listener.half_open.saturating_sub(1);
+        }
+        Some(half)
+    }
+
+    /// A segment for a request.
+    pub(super) fn handle_half_open_segment(&mut self, now: Instant, tuple: FourTuple, segment: Segment) {
+        let Some(half) = self.half_open.get_mut(&tuple) else { return };
+        let interface = half.interface;
+        match half.opening.handle_segment(now, &segment) {
+            OpeningVerdict::Ignore => {
+                if half.opening.deadline() <= now {
+                    self.half_open_ready.push_back(tuple);
+                }
+            }
+            OpeningVerdict::Answer(answer) => self.reply(interface, tuple.local, tuple.remote, &answer),
+            OpeningVerdict::Refused => {
+                self.counters.attempt_fails += 1;
+                self.remove_half_open(tuple);
+            }
+            OpeningVerdict::Crossed => {}
+            OpeningVerdict::Agreed(agreed) => self.complete(now, tuple, segment, &agreed),
+        }
+    }
+
+    /// The third ACK has come: the request becomes what it was for.
+    fn complete(&mut self, now: Instant, tuple: FourTuple, segment: Segment, agreed: &Agreed) {
+        let Some(half) = self.half_open.get(&tuple) else { return };
+        match &half.purpose {
+            Purpose::Plain => self.complete_first(now, tuple, segment, agreed, None),
+            Purpose::Capable(key) => {
+                let key = *key;
+                let remote = understood_capable(&segment.options.mptcp).and_then(|c| acked_key(&c, key));
+                if remote.is_none() && segment.seq != agreed.irs + 1 {
+                    // Data that overtook the third ACK: keys are in what comes first.
+                    return;
+                }
+                self.complete_first(now, tuple, segment, agreed, Some((key, remote)));
+            }
+            Purpose::Join(join) => {
+                let join = *join;
+                self.complete_join(now, tuple, segment, agreed, &join);
+            }
+        }
+    }
+
+    fn complete_first(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        segment: Segment,
+        agreed: &Agreed,
+        keys: Option<(Key, Option<Key>)>,
+    ) {
+        let Some(listener_id) = self.half_open.get(&tuple).map(|half| half.listener) else { return };
+        match self.listener_mut(listener_id) {
+            None => {
+                self.remove_half_open(tuple);
+                return;
+            }
+            Some(listener) if listener.queue.len() > listener.backlog => {
+                // The peer repeats; accept may have made room by then.
+                self.counters.listen_overflows += 1;
+                self.counters.listen_drops += 1;
+                return;
+            }
+            Some(_) => {}
+        }
+        let Some(half) = self.remove_half_open(tuple) else { return };
+        let remote_key = keys.and_then(|(_, remote)| remote);
+        if keys.is_some() && remote_key.is_none() {
+            self.counters.mp_capable_fallback_ack += 1;
+        }
+        let local_key = keys.map(|(local, _)| local).filter(|_| remote_key.is_some());
+        let segment_bytes_max = self.segment_bytes_max(half.interface);
+        let new = NewConnection {
+            role: Role::Server,
+            mode: if remote_key.is_some() { Mode::Mptcp } else { Mode::Plain },
+            local_key,
+            congestion_control: &self.config.tcp.congestion_control,
+            local: tuple.local,
+            remote: tuple.remote,
+        };
+        let ctx = crate::mptcp::connection::Ctx {
+            now,
+            config: &self.config,
+            counters: &mut self.counters,
+        };
+        let connection = Connection::new(&ctx, &new);
+        let id = self.insert_connection(connection);
+        if let Some(key) = local_key {
+            self.tokens.insert(key.token(), id);
+        }
+        self.counters.passive_opens += 1;
+        let Some((connection, mut ctx)) = self.split(now, id) else { return };
+        let subflow = connection.accept_first(&mut ctx, half.interface, agreed, remote_key, segment_bytes_max);
+        connection.handle_segment(&mut ctx, subflow, segment);
+        self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
+        if let Some(listener) = self.listener_mut(listener_id) {
+            listener.queue.push_back(id);
+            self.events.push_back(Event::Incoming(listener_id));
+        }
+        self.touch(now, id);
+    }
+
+    fn complete_join(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        segment: Segment,
+        agreed: &Agreed,
+        join: &JoinRequest,
+    ) {
+        let hmac = segment.options.mptcp.iter().find_map(|option| match option {
+            MptcpOption::Join(Join::Ack { hmac }) => Some(*hmac),
+            _ => None,
+        });
+        if hmac.is_none() && segment.seq != agreed.irs + 1 {
+            // Out-of-order data before the third ACK.
+            return;
+        }
+        let Some(half) = self.remove_half_open(tuple) else { return };
+        let limit = self.pm.subflow_limit();
+        let verdict = match self.connection(join.connection).filter(|c| c.is_joinable()) {
+            None => Err(reset_reason::MPTCP_ERROR),
+            Some(connection) => match (connection.data.keys, hmac) {
+                (Some(keys), Some(hmac)) => {
+                    let expected =
+                        join_hmac(keys.remote, keys.local, join.remote_nonce, join.local_nonce);
+                    if !expected.verify_160(&hmac) {
+                        self.counters.mp_join_ack_hmac_failure += 1;
+                        Err(reset_reason::PROHIBITED)
+                    } else if connection.extra_subflows() >= limit {
+                        self.counters.mp_join_rejected += 1;
+                        Err(reset_reason::PROHIBITED)
+                    } else {
+                        Ok(())
+                    }
+                }
+                _ => Err(reset_reason::MPTCP_ERROR),
+            },
+        };
+        if let Err(reason) = verdict {
+            self.refuse_join(half.interface, tuple, &segment, reason);
+            return;
+        }
+        self.counters.mp_join_ack_rx += 1;
+        let segment_bytes_max = self.segment_bytes_max(half.interface);
+        let Some((connection, mut ctx)) = self.split(now, join.connection) else { return };
+        let new = NewJoin {
+            local: tuple.local,
+            remote: tuple.remote,
+            interface: half.interface,
+            local_id: join.local_id,
+            remote_id: join.remote_id,
+            backup: join.backup_local,
+            nonce: join.local_nonce,
+        };
+        let subflow = connection.accept_join(&mut ctx, &new, join.backup_peer, agreed, segment_bytes_max);
+        connection.handle_segment(&mut ctx, subflow, segment);
+        self.flows.insert(tuple, FlowRef::Subflow { connection: join.connection, subflow });
+        self.touch(now, join.connection);
+    }
+}
+
+fn is_syn_form(capable: Capable) -> bool {
+    matches!(capable.form, CapableForm::Syn)
+}
+
+/// The peer's key from an MP_CAPABLE that names ours.
+fn acked_key(capable: &Capable, local: Key) -> Option<Key> {
+    match capable.form {
+        CapableForm::Ack { sender_key, receiver_key }
+        | CapableForm::Data { sender_key, receiver_key, .. } => {
+            local.verify(receiver_key).then(|| Key::from_wire(sender_key))
+        }
+        CapableForm::Syn | CapableForm::SynAck { .. } => None,
+    }
+}

@@ -1,0 +1,860 @@
+//! A connection: its subflows, its data, and how it begins and ends.
+//!
+//! Plain TCP is a connection with one subflow whose [`Mode`] is [`Mode::Plain`], so that fallback changes
+//! a mode and moves no data. The connection never looks up anything of the host: what concerns the host
+//! (four-tuples that end, news for the path manager) it leaves as [`Notice`]s.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use polytcp_wire::icmp::IcmpError;
+use polytcp_wire::mptcp::{AddAddr, AddressIds, MptcpOption};
+
+use super::hook::{Data, FallbackReason, Hook, Inbox, Mode};
+use super::key::{Key, Token};
+use super::recv::DataRecv;
+use super::send::DataSend;
+use super::send_buffer::Piece;
+use super::subflow::{Confirmation, Keys, Phase, Subflow, SubflowFlow, SubflowState};
+use crate::config::HostConfig;
+use crate::counters::Counters;
+use crate::host::socket::{
+    CallError, ClosedTotals, ConnectionError, ConnectionInfo, ReadOutcome, Readiness, SubflowInfo,
+};
+use crate::host::socket::{SubflowState as SubflowStateName, Subflows};
+use crate::packet::InterfaceId;
+use crate::pm::command::AddressId;
+use crate::sched::{self, Scheduler, SubflowView};
+use crate::seq::{Dsn, SeqNum};
+use crate::tcp::extension::Abort;
+use crate::tcp::flow::{End, Env, FlowParams, State};
+use crate::tcp::opening::Agreed;
+use crate::tcp::segment::{Outgoing, Segment};
+use crate::tcp::time_wait::TimeWait;
+use crate::time::{Duration, Instant};
+
+/// What a connection borrows from its host for the length of one call.
+pub struct Ctx<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Settings.
+    pub config: &'a HostConfig,
+    /// Counters.
+    pub counters: &'a mut Counters,
+}
+
+impl Ctx<'_> {
+    pub(super) fn env(&mut self) -> Env<'_> {
+        Env { now: self.now, config: &self.config.tcp, counters: self.counters }
+    }
+}
+
+/// Which end of the connection we are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// We called connect.
+    Client,
+    /// We accepted.
+    Server,
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The first handshake runs.
+    Connecting,
+    /// Open, in whatever mode.
+    Established,
+    /// Both directions are done.
+    Finished,
+    /// Over because of this.
+    Failed(ConnectionError),
+}
+
+/// News for the host, in order.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The connection is established.
+    Established,
+    /// A further subflow is established.
+    SubflowEstablished {
+        /// Its number.
+        id: u32,
+    },
+    /// A subflow is gone, and its four-tuple with it.
+    SubflowGone {
+        /// Its number.
+        id: u32,
+        /// Local address and port.
+        local: SocketAddr,
+        /// The peer's address and port.
+        remote: SocketAddr,
+        /// Our identifier of the local address.
+        local_id: AddressId,
+        /// The peer's identifier of the remote address.
+        remote_id: AddressId,
+        /// The four-tuple has to be remembered.
+        time_wait: Option<TimeWait>,
+        /// The errno that ended it, 0 for an orderly end.
+        errno: u8,
+        /// The peer's MP_TCPRST: reason and flags.
+        peer_reset: Option<(u8, u8)>,
+        /// It was a backup for the peer.
+        backup: bool,
+    },
+    /// The peer announced an address, with a valid HMAC, on this subflow.
+    AddAddr {
+        /// The subflow.
+        subflow: u32,
+        /// The announcement.
+        add: AddAddr,
+    },
+    /// The peer confirmed an announcement of ours.
+    Echo(AddAddr),
+    /// The peer withdrew addresses.
+    RemoveAddr(AddressIds),
+    /// The peer changed a subflow's backup flag.
+    Prio {
+        /// The subflow.
+        subflow: u32,
+    },
+    /// It became plain TCP.
+    FellBack(FallbackReason),
+}
+
+/// A segment to send, with where from and to.
+#[derive(Debug)]
+pub struct Emission {
+    /// The interface.
+    pub interface: InterfaceId,
+    /// Local address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// The segment.
+    pub segment: Outgoing,
+}
+
+/// What a new connection starts from.
+pub struct NewConnection<'a> {
+    /// Which end we are.
+    pub role: Role,
+    /// MPTCP or plain TCP.
+    pub mode: Mode,
+    /// Our key; none on plain TCP.
+    pub local_key: Option<Key>,
+    /// Congestion control of its flows.
+    pub congestion_control: &'a str,
+    /// Addresses of the first subflow.
+    pub local: SocketAddr,
+    /// The peer of the first subflow.
+    pub remote: SocketAddr,
+}
+
+/// One connection.
+pub struct Connection {
+    pub(crate) role: Role,
+    pub(crate) stage: Stage,
+    pub(crate) data: Data,
+    pub(crate) subflows: Vec<Subflow>,
+    pub(super) next_subflow_id: u32,
+    pub(crate) local_key: Option<Key>,
+    pub(crate) first_local: SocketAddr,
+    pub(crate) first_remote: SocketAddr,
+    pub(crate) congestion_control: Box<str>,
+    pub(super) scheduler: Box<dyn Scheduler>,
+    pub(super) views: Vec<SubflowView>,
+    pub(super) nodelay: bool,
+    pub(super) pending: VecDeque<Emission>,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(super) timing: Timing,
+    closed_totals: ClosedTotals,
+    pub(super) opportunistic_at: Option<Dsn>,
+    /// Path-manager state.
+    pub(crate) pm: crate::pm::kernel::ConnectionState,
+    /// What the owner told the application last, so that it can tell changes.
+    pub(crate) reported: Readiness,
+}
+
+/// Deadlines of the data level.
+#[derive(Debug)]
+pub(super) struct Timing {
+    /// When a run was cut last, for the short wait in which small writes gather.
+    pub(super) last_cut: Instant,
+    /// Unsent data waits until then for more.
+    pub(super) cork_until: Option<Instant>,
+    /// The scheduler asked to be asked again.
+    pub(super) schedule_at: Option<Instant>,
+    /// Data or a window is overdue: see [`super::timeouts`].
+    pub(super) stall_at: Option<Instant>,
+    /// How often in a row that was so.
+    pub(super) stalls: u8,
+    /// Since when there is no subflow.
+    pub(super) bare_since: Option<Instant>,
+    /// When the application closed.
+    pub(super) orphaned_at: Option<Instant>,
+}
+
+impl Connection {
+    /// A connection without subflows.
+    pub fn new(ctx: &Ctx<'_>, new: &NewConnection<'_>) -> Self {
+        let first_dsn = new.local_key.map_or(Dsn(1), |key| key.idsn() + 1);
+        let send_limit = ctx.config.tcp.send_buffer_bytes.get() as usize;
+        let recv_limit = ctx.config.tcp.recv_buffer_bytes.get();
+        Self {
+            role: new.role,
+            stage: Stage::Connecting,
+            data: Data {
+                mode: new.mode,
+                keys: None,
+                snd: DataSend::new(ctx.now, first_dsn, send_limit),
+                rcv: DataRecv::new(Dsn(1), recv_limit),
+                plain_base: first_dsn,
+                may_fall_back: true,
+                inbox: Inbox::default(),
+            },
+            subflows: Vec::new(),
+            next_subflow_id: 1,
+            local_key: new.local_key,
+            first_local: new.local,
+            first_remote: new.remote,
+            congestion_control: new.congestion_control.into(),
+            scheduler: sched::by_name(&ctx.config.mptcp.scheduler)
+                .unwrap_or_else(|| Box::new(sched::default::Default)),
+            views: Vec::new(),
+            nodelay: false,
+            pending: VecDeque::new(),
+            notices: VecDeque::new(),
+            timing: Timing {
+                last_cut: Instant::ZERO,
+                cork_until: None,
+                schedule_at: None,
+                stall_at: None,
+                stalls: 0,
+                bare_since: None,
+                orphaned_at: None,
+            },
+            closed_totals: ClosedTotals::default(),
+            opportunistic_at: None,
+            pm: crate::pm::kernel::ConnectionState::default(),
+            reported: Readiness::default(),
+        }
+    }
+
+    /// Our token, while the connection speaks MPTCP.
+    pub fn token(&self) -> Option<Token> {
+        match self.data.mode {
+            Mode::Mptcp => self.local_key.map(Key::token),
+            Mode::Plain => None,
+        }
+    }
+
+    /// Both keys are known.
+    pub(crate) fn set_keys(&mut self, remote: Key, window: u32) {
+        if let Some(local) = self.local_key {
+            self.data.keys = Some(Keys { local, remote });
+            self.data.rcv.start_at(remote.idsn() + 1, window);
+        }
+    }
+
+    /// The subflow with that number.
+    pub(crate) fn subflow_mut(&mut self, id: u32) -> Option<&mut Subflow> {
+        self.subflows.iter_mut().find(|s| s.id == id)
+    }
+
+    /// Number of subflows that count against the limit: all but the first.
+    pub(crate) fn extra_subflows(&self) -> u32 {
+        self.subflows.iter().filter(|s| s.id != 1).count() as u32
+    }
+
+    /// Adds a subflow and returns its number.
+    pub(crate) fn add_subflow(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        interface: InterfaceId,
+        phase: Phase,
+        mp: SubflowState,
+    ) -> u32 {
+        let id = self.next_subflow_id;
+        self.next_subflow_id += 1;
+        if id > 1 {
+            self.data.may_fall_back = false;
+        }
+        self.subflows.push(Subflow { id, local, remote, interface, phase, mp });
+        self.scheduler.on_subflows_changed();
+        self.timing.bare_since = None;
+        id
+    }
+
+    /// A flow from what a handshake agreed.
+    pub(crate) fn new_flow(&self, now: Instant, agreed: &Agreed, segment_bytes_max: u32) -> Box<SubflowFlow> {
+        let params = FlowParams { congestion_control: &self.congestion_control, segment_bytes_max };
+        let mut flow = SubflowFlow::new(now, agreed, params);
+        flow.set_window_is_shared(self.data.mode == Mode::Mptcp);
+        Box::new(flow)
+    }
+
+    /// The first handshake is over.
+    pub(crate) fn on_established(&mut self, agreed: &Agreed) {
+        self.stage = Stage::Established;
+        self.data.snd.open_window(agreed.snd_wnd);
+        self.notices.push_back(Notice::Established);
+    }
+
+    /// Processes a segment of one subflow that is in a synchronized state.
+    pub(crate) fn handle_segment(&mut self, ctx: &mut Ctx<'_>, id: u32, segment: Segment) {
+        let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
+        let subflow = &mut self.subflows[index];
+        let Phase::Open(flow) = &mut subflow.phase else { return };
+        if segment.is_syn() {
+            // The SYN/ACK again: our third ACK was lost, and its option with it.
+            subflow.mp.handshake_ack_due = true;
+        }
+        let reset_options = segment.is_rst().then_some(segment.options.mptcp);
+        let received = self.data.rcv.bytes_received();
+        let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
+        let end = flow.handle_segment(&mut ctx.env(), segment, &mut hook);
+        if self.data.mode == Mode::Plain
+            && self.timing.orphaned_at.is_some()
+            && self.data.rcv.bytes_received() > received
+        {
+            // RFC 9293 §3.6.1: data for a closed socket is answered with a reset (MPTCP goes on
+            // acknowledging it, as Linux does).
+            ctx.counters.tcp_abort_on_data += 1;
+            self.fail(ctx, ConnectionError::Aborted);
+            return;
+        }
+        let held = self.subflows.iter().filter_map(Subflow::flow).map(SubflowFlow::out_of_order_bytes).sum();
+        self.data.rcv.set_held_by_subflows(held);
+        if let (Some(End::PeerReset), Some(options)) = (end, reset_options) {
+            self.note_reset_options(ctx, index, options.as_slice());
+        }
+        self.empty_inbox(ctx, id);
+        match end {
+            Some(end) => self.on_flow_end(ctx, index, end),
+            None => self.after_flow_input(index),
+        }
+        self.advance_close(ctx);
+    }
+
+    /// MP_FASTCLOSE and MP_TCPRST on a reset that was accepted (RFC 8684 §3.5, §3.6).
+    fn note_reset_options(&mut self, ctx: &mut Ctx<'_>, index: usize, options: &[MptcpOption]) {
+        if self.data.mode == Mode::Plain {
+            return;
+        }
+        for option in options {
+            match option {
+                MptcpOption::FastClose { receiver_key } => {
+                    if self.data.keys.is_some_and(|keys| keys.local.verify(*receiver_key)) {
+                        ctx.counters.mp_fastclose_rx += 1;
+                        self.data.inbox.fastclosed = true;
+                    }
+                }
+                MptcpOption::Reset(reset) => {
+                    ctx.counters.mp_rst_rx += 1;
+                    self.subflows[index].mp.peer_reset = Some((reset.reason, u8::from(reset.transient)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Carries out what options asked for.
+    fn empty_inbox(&mut self, ctx: &mut Ctx<'_>, subflow: u32) {
+        let inbox = core::mem::take(&mut self.data.inbox);
+        let Inbox { add_addrs, echoes, removed, fastclosed, fell_back, prio_changed, confirmed } = inbox;
+        for add in add_addrs {
+            self.notices.push_back(Notice::AddAddr { subflow, add });
+        }
+        self.notices.extend(echoes.into_iter().map(Notice::Echo));
+        self.notices.extend(removed.into_iter().map(Notice::RemoveAddr));
+        if prio_changed {
+            self.notices.push_back(Notice::Prio { subflow });
+        }
+        if let Some(reason) = fell_back {
+            self.on_fallback(reason);
+        }
+        if confirmed && subflow != 1 {
+            self.notices.push_back(Notice::SubflowEstablished { id: subflow });
+            self.reinject_suspects();
+        }
+        if fastclosed {
+            self.fail(ctx, ConnectionError::Reset);
+        }
+    }
+
+    /// The connection is plain TCP from now on: its one flow follows its own window.
+    pub(crate) fn on_fallback(&mut self, reason: FallbackReason) {
+        for subflow in &mut self.subflows {
+            subflow.mp.confirmation = Confirmation::Done;
+            subflow.mp.signals.clear();
+            if let Some(flow) = subflow.flow_mut() {
+                flow.set_window_is_shared(false);
+            }
+        }
+        self.data.snd.reinject.clear();
+        self.notices.push_back(Notice::FellBack(reason));
+    }
+
+    fn after_flow_input(&mut self, index: usize) {
+        let subflow = &mut self.subflows[index];
+        let suspect = subflow.flow().is_some_and(SubflowFlow::is_suspect);
+        if subflow.mp.was_suspect && !suspect {
+            subflow.mp.was_suspect = false;
+            if !self.subflows.iter().any(|s| s.mp.was_suspect) {
+                // The path answers again; its own recovery resends what is missing.
+                self.data.snd.reinject.clear();
+            }
+        }
+    }
+
+    /// Removes a subflow whose flow is over, and does what follows for the connection.
+    pub(super) fn on_flow_end(&mut self, ctx: &mut Ctx<'_>, index: usize, end: End) {
+        if index >= self.subflows.len() {
+            return;
+        }
+        let (time_wait, errno) = match end {
+            End::TimeWait => {
+                self.send_last_ack(ctx, index);
+                (self.time_wait_of(ctx, index), 0)
+            }
+            End::Closed => (None, 0),
+            // ECONNRESET
+            End::PeerReset => (None, 104),
+            End::Violation(Abort { reason }) => {
+                self.subflows[index].mp.reset_reason = reason;
+                self.send_reset(ctx, index);
+                (None, 103)
+            }
+            // ETIMEDOUT
+            End::TimedOut => {
+                self.send_reset(ctx, index);
+                (None, 110)
+            }
+        };
+        self.remove_subflow(ctx, index, time_wait, errno);
+        let error = match end {
+            End::TimeWait | End::Closed => None,
+            End::PeerReset | End::Violation(_) => Some(ConnectionError::Reset),
+            End::TimedOut => Some(ConnectionError::TimedOut),
+        };
+        if let (Some(error), Mode::Plain) = (error, self.data.mode) {
+            self.fail(ctx, error);
+        }
+    }
+
+    /// The acknowledgement of the peer's FIN, which the flow owes before it goes to TIME-WAIT.
+    fn send_last_ack(&mut self, ctx: &mut Ctx<'_>, index: usize) {
+        let subflow = &mut self.subflows[index];
+        let Phase::Open(flow) = &mut subflow.phase else { return };
+        let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
+        if let Some(segment) = flow.poll_transmit(&mut ctx.env(), &mut hook) {
+            let Subflow { interface, local, remote, .. } = *subflow;
+            self.pending.push_back(Emission { interface, local, remote, segment });
+        }
+    }
+
+    fn time_wait_of(&self, ctx: &Ctx<'_>, index: usize) -> Option<TimeWait> {
+        self.subflows[index].flow().map(|flow| flow.time_wait(ctx.now + ctx.config.tcp.time_wait))
+    }
+
+    /// Takes a subflow out; what it did not deliver goes to the others.
+    pub(super) fn remove_subflow(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        index: usize,
+        time_wait: Option<TimeWait>,
+        errno: u8,
+    ) {
+        self.reinject_outstanding(index);
+        let subflow = self.subflows.remove(index);
+        self.scheduler.on_subflows_changed();
+        self.opportunistic_at = None;
+        if let Some(flow) = subflow.flow() {
+            let totals = flow.totals();
+            self.closed_totals.count += 1;
+            self.closed_totals.bytes_sent += totals.bytes_sent;
+            self.closed_totals.bytes_received += totals.bytes_received;
+            self.closed_totals.bytes_retransmitted += totals.bytes_retransmitted;
+        }
+        if self.subflows.is_empty() {
+            self.timing.bare_since = Some(ctx.now);
+        }
+        self.notices.push_back(Notice::SubflowGone {
+            id: subflow.id,
+            local: subflow.local,
+            remote: subflow.remote,
+            local_id: subflow.mp.local_id,
+            remote_id: subflow.mp.remote_id,
+            time_wait,
+            errno,
+            peer_reset: subflow.mp.peer_reset,
+            backup: subflow.mp.backup_peer,
+        });
+    }
+
+    /// Queues a reset of one subflow (RFC 8684 §3.6); it leaves before anything else.
+    pub(super) fn send_reset(&mut self, ctx: &mut Ctx<'_>, index: usize) {
+        let subflow = &mut self.subflows[index];
+        let segment = match &subflow.phase {
+            Phase::Open(flow) => {
+                let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
+                flow.reset(&mut ctx.env(), &mut hook)
+            }
+            // Nobody holds state for a SYN that we give up.
+            Phase::Opening { .. } => return,
+        };
+        ctx.counters.out_rsts += 1;
+        let Subflow { interface, local, remote, .. } = *subflow;
+        self.pending.push_back(Emission { interface, local, remote, segment });
+    }
+
+    /// Closes one subflow in an orderly way (FIN), its data going to the others.
+    pub(crate) fn close_subflow(&mut self, id: u32) {
+        if let Some(index) = self.subflows.iter().position(|s| s.id == id) {
+            self.reinject_outstanding(index);
+            if let Some(flow) = self.subflows[index].flow_mut() {
+                flow.close();
+            }
+        }
+    }
+
+    /// Marks what a subflow holds and the peer has not acknowledged at data level as to be sent on another.
+    pub(super) fn reinject_outstanding(&mut self, index: usize) {
+        if self.data.mode == Mode::Plain {
+            return;
+        }
+        let Some(flow) = self.subflows.get(index).and_then(Subflow::flow) else { return };
+        let snd = &mut self.data.snd;
+        for (ssn, len, tag) in flow.outstanding().chain(flow.queued()) {
+            if let Some(mapping) = tag {
+                let start = mapping.dsn_at(ssn);
+                snd.reinject.insert(start, start + u64::from(len));
+            }
+        }
+        snd.reinject.trim_below(snd.buffer.snd_una());
+    }
+
+    /// Another path has become usable: what suspect ones hold goes there.
+    pub(super) fn reinject_suspects(&mut self) {
+        for index in 0..self.subflows.len() {
+            if self.subflows[index].mp.was_suspect {
+                self.reinject_outstanding(index);
+            }
+        }
+    }
+
+    /// The connection is over because of `error`: every subflow is reset.
+    pub(crate) fn fail(&mut self, ctx: &mut Ctx<'_>, error: ConnectionError) {
+        if matches!(self.stage, Stage::Failed(_)) {
+            return;
+        }
+        while !self.subflows.is_empty() {
+            let index = self.subflows.len() - 1;
+            self.send_reset(ctx, index);
+            self.remove_subflow(ctx, index, None, 104);
+        }
+        self.data.snd.reinject.clear();
+        self.stage = Stage::Failed(error);
+    }
+
+    /// MP_FASTCLOSE, or RST on plain TCP (RFC 8684 §3.5).
+    pub(crate) fn abort(&mut self, ctx: &mut Ctx<'_>) {
+        for subflow in &mut self.subflows {
+            subflow.mp.fastclose = true;
+        }
+        self.fail(ctx, ConnectionError::Aborted);
+    }
+
+    /// An ICMP error about a segment of ours (RFC 9293 §3.9.2.2, RFC 5927 §4.1): it counts only when the
+    /// segment is on its way. Hard errors end a handshake and are soft for what is established.
+    pub(crate) fn handle_icmp_error(&mut self, ctx: &mut Ctx<'_>, id: u32, kind: IcmpError, seq: SeqNum) {
+        let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
+        let subflow = &mut self.subflows[index];
+        let ipv6 = subflow.remote.is_ipv6();
+        match &mut subflow.phase {
+            Phase::Opening { opening, .. } => {
+                let unreachable = !matches!(
+                    kind,
+                    IcmpError::FragmentationNeeded { .. } | IcmpError::PacketTooBig { .. }
+                );
+                if seq == opening.iss() && unreachable {
+                    // EHOSTUNREACH
+                    self.remove_subflow(ctx, index, None, 113);
+                    if id == 1 {
+                        self.fail(ctx, ConnectionError::Unreachable);
+                    }
+                }
+            }
+            Phase::Open(flow) => {
+                let mtu = match kind {
+                    IcmpError::FragmentationNeeded { mtu } => u32::from(mtu),
+                    IcmpError::PacketTooBig { mtu } => mtu,
+                    _ => return,
+                };
+                if flow.is_in_flight(seq) {
+                    // RFC 1191 §3, RFC 8201 §4: never below the minimum of the family.
+                    let mtu = mtu.clamp(if ipv6 { 1280 } else { 552 }, 65_535) as u16;
+                    flow.shrink_mss(mtu.saturating_sub(if ipv6 { 60 } else { 40 }));
+                }
+            }
+        }
+    }
+
+    /// Takes the steps of closing that have become possible.
+    pub(super) fn advance_close(&mut self, ctx: &mut Ctx<'_>) {
+        if self.stage != Stage::Established {
+            return;
+        }
+        match self.data.mode {
+            Mode::Mptcp => {
+                if self.data.snd.is_done() && self.data.rcv.is_finished() {
+                    // RFC 8684 §3.3.3: with both DATA_FINs acknowledged the subflows may go.
+                    for subflow in &mut self.subflows {
+                        if let Phase::Open(flow) = &mut subflow.phase {
+                            flow.close();
+                        }
+                    }
+                    self.drop_openings(ctx);
+                    self.stage = Stage::Finished;
+                } else {
+                    // A subflow that the peer closed carries nothing any more.
+                    for index in 0..self.subflows.len() {
+                        let peer_closed =
+                            self.subflows[index].flow().is_some_and(|f| f.peer_closed() && !f.is_closing());
+                        if peer_closed {
+                            self.reinject_outstanding(index);
+                            if let Some(flow) = self.subflows[index].flow_mut() {
+                                flow.close();
+                            }
+                        }
+                    }
+                }
+            }
+            Mode::Plain => {
+                let closed = self.data.snd.is_closed() && self.data.snd.buffer.unsent() == 0;
+                let Some(Phase::Open(flow)) = self.subflows.first_mut().map(|s| &mut s.phase) else {
+                    if self.subflows.is_empty() {
+                        self.stage = Stage::Finished;
+                    }
+                    return;
+                };
+                if closed {
+                    flow.close();
+                }
+                if matches!(flow.state(), State::FinWait2 | State::TimeWait | State::Closed) {
+                    self.data.snd.on_plain_fin_acked();
+                }
+                if self.data.snd.is_done() && self.data.rcv.is_finished() {
+                    self.stage = Stage::Finished;
+                }
+            }
+        }
+    }
+
+    fn drop_openings(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(index) = self.subflows.iter().position(|s| s.flow().is_none()) {
+            self.remove_subflow(ctx, index, None, 0);
+        }
+    }
+
+    /// Nothing is left of it: no subflow, nothing to send, and the application does not hold it.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.timing.orphaned_at.is_some()
+            && self.subflows.is_empty()
+            && self.pending.is_empty()
+            && self.notices.is_empty()
+            && !matches!(self.stage, Stage::Connecting | Stage::Established)
+    }
+}
+
+/// Calls of the application.
+impl Connection {
+    /// Octets that a write would take.
+    pub(crate) fn write_room(&self) -> Result<usize, CallError> {
+        match self.stage {
+            Stage::Failed(error) => Err(error.into()),
+            _ if self.data.snd.is_closed() => Err(CallError::WriteClosed),
+            Stage::Finished => Err(CallError::WriteClosed),
+            Stage::Connecting => Ok(0),
+            Stage::Established => Ok(self.data.snd.buffer.room()),
+        }
+    }
+
+    /// Appends what the application wrote.
+    pub(crate) fn write(&mut self, piece: Piece) -> Result<(), CallError> {
+        self.write_room()?;
+        self.data.snd.push(piece);
+        Ok(())
+    }
+
+    /// Detaches at most `max` octets.
+    pub(crate) fn read(&mut self, max: usize) -> Result<ReadOutcome, CallError> {
+        if let Some(bytes) = self.data.rcv.read(max) {
+            self.offer_window();
+            return Ok(ReadOutcome::Data(bytes));
+        }
+        match self.stage {
+            _ if self.data.rcv.is_finished() => Ok(ReadOutcome::Finished),
+            Stage::Failed(error) => Err(error.into()),
+            Stage::Connecting => Err(CallError::NotConnected),
+            Stage::Finished => Ok(ReadOutcome::Finished),
+            Stage::Established => Ok(ReadOutcome::WouldBlock),
+        }
+    }
+
+    /// Tells the peer on every subflow that there is room again, when that matters to it.
+    fn offer_window(&mut self) {
+        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1460, |f| u32::from(f.payload_mss(28)));
+        if self.data.rcv.wants_window_update(mss) {
+            for subflow in &mut self.subflows {
+                if let Some(flow) = subflow.flow_mut() {
+                    flow.ack_now();
+                }
+            }
+        }
+    }
+
+    /// Closes the sending direction after what was written.
+    pub(crate) fn shutdown(&mut self, ctx: &mut Ctx<'_>) -> Result<(), CallError> {
+        match self.stage {
+            Stage::Failed(error) => return Err(error.into()),
+            Stage::Connecting => return Err(CallError::NotConnected),
+            Stage::Established | Stage::Finished => {}
+        }
+        self.data.snd.close();
+        self.advance_close(ctx);
+        Ok(())
+    }
+
+    /// The application is done with it: unread data means an abort (as Linux, RFC 9293 §3.6.1), else the
+    /// connection ends by itself.
+    pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>) {
+        if self.timing.orphaned_at.is_some() {
+            return;
+        }
+        self.timing.orphaned_at = Some(ctx.now);
+        match self.stage {
+            Stage::Connecting => self.fail(ctx, ConnectionError::Aborted),
+            Stage::Established | Stage::Finished => {
+                if self.data.rcv.readable_bytes() > 0 {
+                    self.abort(ctx);
+                } else {
+                    self.data.rcv.discard();
+                    self.data.snd.close();
+                    self.advance_close(ctx);
+                }
+            }
+            Stage::Failed(_) => {}
+        }
+    }
+
+    /// Sets `TCP_NODELAY`.
+    pub(crate) fn set_nodelay(&mut self, on: bool) {
+        self.nodelay = on;
+        self.timing.cork_until = None;
+    }
+
+    /// What the connection is ready for.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let failed = matches!(self.stage, Stage::Failed(_));
+        let finished = self.stage == Stage::Finished || failed;
+        let read_closed = self.data.rcv.is_finished() || finished;
+        let room = self.data.snd.buffer.room();
+        // Linux wakes a writer when a third of the buffer is free; fewer, larger writes follow.
+        let enough = room * 3 >= self.data.snd.buffer.limit_bytes();
+        let writable = match self.stage {
+            Stage::Connecting => false,
+            Stage::Established => enough || self.data.snd.is_closed(),
+            Stage::Finished | Stage::Failed(_) => true,
+        };
+        Readiness {
+            readable: self.data.rcv.readable_bytes() > 0 || read_closed,
+            writable,
+            read_closed,
+            hup: finished || (read_closed && self.data.snd.is_closed()),
+            error: failed,
+            connected: self.stage != Stage::Connecting,
+        }
+    }
+
+    /// What the connection tells of itself.
+    pub(crate) fn info(&self) -> ConnectionInfo {
+        let buffer = &self.data.snd.buffer;
+        let first = self.data.plain_base;
+        ConnectionInfo {
+            local: self.first_local,
+            remote: self.first_remote,
+            is_mptcp: self.data.mode == Mode::Mptcp,
+            token: self.token().map(|token| token.0),
+            bytes_written: buffer.write_seq().saturating_since(first),
+            bytes_acked: buffer.snd_una().saturating_since(first),
+            bytes_received: self.data.rcv.bytes_received(),
+            bytes_reinjected: self.data.snd.bytes_reinjected,
+            send_buffer_used: buffer.held_bytes(),
+            recv_buffer_used: self.data.rcv.held_bytes(),
+            closed_subflows: self.closed_totals,
+        }
+    }
+
+    /// What each subflow tells of itself.
+    pub(crate) fn subflow_infos(&self) -> Subflows {
+        self.subflows.iter().map(subflow_info).collect()
+    }
+
+    /// Octets held in queues.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.data.snd.buffer.held_bytes() + self.data.rcv.held_bytes()
+    }
+}
+
+fn subflow_info(subflow: &Subflow) -> SubflowInfo {
+    let mut info = SubflowInfo {
+        id: subflow.id,
+        local: subflow.local,
+        remote: subflow.remote,
+        interface: subflow.interface,
+        state: SubflowStateName::SynSent,
+        backup: subflow.mp.is_backup(),
+        stale: false,
+        srtt: None,
+        rttvar: Duration::ZERO,
+        rto: crate::tcp::opening::INITIAL_RTO,
+        cwnd_bytes: 0,
+        ssthresh_bytes: 0,
+        in_flight_bytes: 0,
+        mss_bytes: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        bytes_retransmitted: 0,
+        retransmissions: 0,
+        delivery_rate_bytes_per_sec: 0,
+    };
+    if let Some(flow) = subflow.flow() {
+        info.state = match flow.state() {
+            State::Established => SubflowStateName::Established,
+            State::TimeWait | State::Closed => SubflowStateName::Closed,
+            State::FinWait1 | State::FinWait2 | State::CloseWait | State::Closing | State::LastAck => {
+                SubflowStateName::Closing
+            }
+        };
+        info.stale = flow.is_suspect();
+        info.srtt = flow.rtt().srtt();
+        info.rttvar = flow.rtt().rttvar().unwrap_or_default();
+        info.rto = flow.rtt().rto();
+        info.cwnd_bytes = flow.congestion().cwnd();
+        info.ssthresh_bytes = flow.congestion().ssthresh();
+        info.in_flight_bytes = flow.in_flight();
+        info.mss_bytes = flow.payload_mss(28);
+        let totals = flow.totals();
+        info.bytes_sent = totals.bytes_sent;
+        info.bytes_received = totals.bytes_received;
+        info.bytes_retransmitted = totals.bytes_retransmitted;
+        info.retransmissions = totals.retransmissions;
+        info.delivery_rate_bytes_per_sec = flow.delivery_rate();
+    }
+    info
+}

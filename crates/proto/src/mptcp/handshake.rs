@@ -1,0 +1,306 @@
+//! The handshakes of subflows that we open: MP_CAPABLE and MP_JOIN as a client, and what a server makes
+//! of the third ACK (RFC 8684 §3.1, §3.2).
+
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+
+use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption};
+use polytcp_wire::tcp_option::TcpOption;
+use polytcp_wire::tcp_options::MptcpOptions;
+
+use super::connection::{Connection, Ctx, Emission, Notice, Stage};
+use super::hook::{FallbackReason, Mode, capable, reset_reason, understood_capable};
+use super::key::{Key, Nonce, join_hmac};
+use super::subflow::{ActiveHandshake, Confirmation, Phase, Subflow, SubflowState};
+use crate::host::socket::ConnectionError;
+use crate::packet::InterfaceId;
+use crate::pm::command::AddressId;
+use crate::tcp::flow::End;
+use crate::tcp::opening::{Agreed, INITIAL_RTO, Opening, OpeningVerdict};
+use crate::tcp::segment::{Outgoing, Segment};
+
+/// Linux repeats the first four SYNs without back-off (`tcp_syn_linear_timeouts`).
+const LINEAR_TIMEOUTS: u8 = 4;
+
+/// A further subflow that we open.
+pub struct NewJoin {
+    /// Where from.
+    pub local: SocketAddr,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The interface that holds the local address.
+    pub interface: InterfaceId,
+    /// Our identifier of the local address.
+    pub local_id: AddressId,
+    /// The peer's identifier of the remote address, 0 for its first one.
+    pub remote_id: AddressId,
+    /// We want it as a backup.
+    pub backup: bool,
+    /// Our random number.
+    pub nonce: Nonce,
+}
+
+impl Connection {
+    /// Opens the first subflow.
+    pub(crate) fn open_first(&mut self, opening: Opening, interface: InterfaceId) -> u32 {
+        let handshake = match self.data.mode {
+            Mode::Mptcp => ActiveHandshake::Capable,
+            Mode::Plain => ActiveHandshake::Plain,
+        };
+        let phase = Phase::Opening { opening: Box::new(opening), handshake };
+        let mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
+        self.add_subflow(self.first_local, self.first_remote, interface, phase, mp)
+    }
+
+    /// Opens a further subflow.
+    pub(crate) fn open_join(&mut self, ctx: &mut Ctx<'_>, opening: Opening, join: &NewJoin) -> u32 {
+        ctx.counters.mp_join_syn_tx += 1;
+        let handshake = ActiveHandshake::Join { nonce: join.nonce };
+        let phase = Phase::Opening { opening: Box::new(opening), handshake };
+        let mut mp = SubflowState::new(join.local_id, join.remote_id, Confirmation::Done);
+        mp.backup_local = join.backup;
+        self.add_subflow(join.local, join.remote, join.interface, phase, mp)
+    }
+
+    /// The SYN or SYN/ACK of a subflow that we open, when it is due.
+    pub(super) fn poll_opening(&mut self, ctx: &mut Ctx<'_>, index: usize) -> Option<Emission> {
+        let keys = self.data.keys;
+        let subflow = &mut self.subflows[index];
+        let Phase::Opening { opening, handshake } = &mut subflow.phase else { return None };
+        let option = match handshake {
+            ActiveHandshake::Capable => {
+                let tries = ctx.config.mptcp.syn_retrans_before_tcp_fallback;
+                if tries < 128 && opening.sent() > tries && opening.deadline() <= ctx.now {
+                    ctx.counters.mp_capable_syn_tx_drop += 1;
+                    *handshake = ActiveHandshake::Plain;
+                    self.data.mode = Mode::Plain;
+                    self.notices.push_back(Notice::FellBack(FallbackReason::SynDropped));
+                    None
+                } else {
+                    Some(capable(CapableForm::Syn))
+                }
+            }
+            ActiveHandshake::Plain => None,
+            ActiveHandshake::Join { nonce } => keys.map(|keys| {
+                MptcpOption::Join(Join::Syn {
+                    backup: subflow.mp.backup_local,
+                    address_id: subflow.mp.local_id.0,
+                    token: keys.remote.token().0,
+                    nonce: nonce.0,
+                })
+            }),
+        };
+        let segment = opening.poll_transmit(ctx.now, LINEAR_TIMEOUTS, |space| match option {
+            Some(option) => space.push(TcpOption::Mptcp(option)),
+            None => Ok(()),
+        })?;
+        if opening.sent() == 1 && matches!(option, Some(MptcpOption::Capable(_))) {
+            ctx.counters.mp_capable_syn_tx += 1;
+        }
+        let Subflow { interface, local, remote, .. } = *subflow;
+        Some(Emission { interface, local, remote, segment })
+    }
+
+    /// Gives up a handshake whose SYN was repeated often enough.
+    pub(super) fn expire_opening(&mut self, ctx: &mut Ctx<'_>, index: usize) {
+        let Phase::Opening { opening, .. } = &self.subflows[index].phase else { return };
+        if opening.deadline() > ctx.now || opening.sent() <= ctx.config.tcp.syn_retries {
+            return;
+        }
+        let first = self.subflows[index].id == 1;
+        // ETIMEDOUT
+        self.remove_subflow(ctx, index, None, 110);
+        if first {
+            self.fail(ctx, ConnectionError::TimedOut);
+        }
+    }
+
+    /// Processes a segment of a subflow that we open. `segment_bytes_max` is what the interface takes.
+    pub(crate) fn handle_opening(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: u32,
+        segment: &Segment,
+        segment_bytes_max: u32,
+    ) {
+        let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
+        let subflow = &mut self.subflows[index];
+        let Phase::Opening { opening, .. } = &mut subflow.phase else { return };
+        match opening.handle_segment(ctx.now, segment) {
+            OpeningVerdict::Ignore => {}
+            OpeningVerdict::Answer(answer) => self.answer(index, answer),
+            OpeningVerdict::Refused => {
+                // ECONNREFUSED
+                self.remove_subflow(ctx, index, None, 111);
+                if id == 1 {
+                    self.fail(ctx, ConnectionError::Refused);
+                }
+            }
+            OpeningVerdict::Crossed => {
+                // RFC 8684 §3.1 does not cover simultaneous open; Linux falls back.
+                if self.data.mode == Mode::Mptcp && id == 1 {
+                    ctx.counters.simult_connect_fallback += 1;
+                    self.become_plain(index, FallbackReason::SimultaneousOpen);
+                }
+            }
+            OpeningVerdict::Agreed(agreed) => self.on_agreed(ctx, index, segment, &agreed, segment_bytes_max),
+        }
+    }
+
+    fn answer(&mut self, index: usize, segment: Outgoing) {
+        let Subflow { interface, local, remote, .. } = self.subflows[index];
+        self.pending.push_back(Emission { interface, local, remote, segment });
+    }
+
+    fn become_plain(&mut self, index: usize, reason: FallbackReason) {
+        if let Phase::Opening { handshake, .. } = &mut self.subflows[index].phase {
+            *handshake = ActiveHandshake::Plain;
+        }
+        self.data.mode = Mode::Plain;
+        self.on_fallback(reason);
+    }
+
+    fn on_agreed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        index: usize,
+        segment: &Segment,
+        agreed: &Agreed,
+        segment_bytes_max: u32,
+    ) {
+        let Phase::Opening { handshake, .. } = &self.subflows[index].phase else { return };
+        match handshake {
+            ActiveHandshake::Capable => {
+                let answer = understood_capable(&segment.options.mptcp);
+                if let Some(Capable { form: CapableForm::SynAck { sender_key }, .. }) = answer {
+                    ctx.counters.mp_capable_syn_ack_rx += 1;
+                    self.set_keys(Key::from_wire(sender_key), agreed.rcv_wnd);
+                    self.subflows[index].mp.confirmation = Confirmation::CapableClient;
+                    self.subflows[index].mp.handshake_ack_due = true;
+                } else {
+                    ctx.counters.mp_capable_fallback_syn_ack += 1;
+                    self.become_plain(index, FallbackReason::SynAck);
+                }
+                self.on_established(agreed);
+            }
+            ActiveHandshake::Plain => self.on_established(agreed),
+            ActiveHandshake::Join { nonce } => {
+                let nonce = *nonce;
+                match self.verified_join(ctx, nonce, &segment.options.mptcp) {
+                    Some(verified) => {
+                        let mp = &mut self.subflows[index].mp;
+                        mp.backup_peer = verified.backup;
+                        mp.remote_id = verified.remote_id;
+                        mp.confirmation =
+                            Confirmation::JoinClient { hmac: verified.hmac, again_at: ctx.now + INITIAL_RTO };
+                    }
+                    None => {
+                        // RFC 8684 §3.2: no or a wrong HMAC: reset.
+                        self.subflows[index].mp.reset_reason = reset_reason::MPTCP_ERROR;
+                        self.open_flow(ctx, index, agreed, segment_bytes_max);
+                        let end = End::Violation(crate::tcp::extension::Abort {
+                            reason: reset_reason::MPTCP_ERROR,
+                        });
+                        self.on_flow_end(ctx, index, end);
+                        return;
+                    }
+                }
+            }
+        }
+        self.open_flow(ctx, index, agreed, segment_bytes_max);
+        if let Some(flow) = self.subflows[index].flow_mut() {
+            flow.ack_now();
+        }
+    }
+
+    fn open_flow(&mut self, ctx: &Ctx<'_>, index: usize, agreed: &Agreed, segment_bytes_max: u32) {
+        let mut flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        if self.data.snd.is_closed() && self.data.mode == Mode::Plain && self.data.snd.buffer.unsent() == 0 {
+            flow.close();
+        }
+        self.subflows[index].phase = Phase::Open(flow);
+    }
+
+    /// Checks the peer's HMAC of an MP_JOIN SYN/ACK and computes ours.
+    fn verified_join(
+        &self,
+        ctx: &mut Ctx<'_>,
+        local_nonce: Nonce,
+        options: &MptcpOptions,
+    ) -> Option<VerifiedJoin> {
+        let keys = self.data.keys?;
+        let found = options.iter().find_map(|option| match option {
+            MptcpOption::Join(Join::SynAck { backup, address_id, hmac, nonce }) => {
+                Some((*backup, *address_id, *hmac, Nonce(*nonce)))
+            }
+            _ => None,
+        });
+        let (backup, address_id, hmac, remote_nonce) = found?;
+        let expected = join_hmac(keys.remote, keys.local, remote_nonce, local_nonce);
+        if !expected.verify_64(hmac) {
+            // As Linux: the client counts it here too.
+            ctx.counters.mp_join_ack_hmac_failure += 1;
+            return None;
+        }
+        ctx.counters.mp_join_syn_ack_rx += 1;
+        ctx.counters.mp_join_syn_ack_backup_rx += u64::from(backup);
+        let ours = join_hmac(keys.local, keys.remote, local_nonce, remote_nonce);
+        Some(VerifiedJoin { backup, remote_id: AddressId(address_id), hmac: ours.leftmost_160() })
+    }
+
+    /// The server's side of the first subflow: the third ACK has come.
+    pub(crate) fn accept_first(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        interface: InterfaceId,
+        agreed: &Agreed,
+        remote_key: Option<Key>,
+        segment_bytes_max: u32,
+    ) -> u32 {
+        let mut mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
+        match remote_key {
+            Some(key) => {
+                self.set_keys(key, agreed.rcv_wnd);
+                mp.confirmation = Confirmation::CapableServer;
+            }
+            None => self.data.mode = Mode::Plain,
+        }
+        let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let id =
+            self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
+        self.on_established(agreed);
+        id
+    }
+
+    /// The server's side of a further subflow: the third ACK has come, and its HMAC was right.
+    pub(crate) fn accept_join(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        join: &NewJoin,
+        backup_peer: bool,
+        agreed: &Agreed,
+        segment_bytes_max: u32,
+    ) -> u32 {
+        let mut mp = SubflowState::new(join.local_id, join.remote_id, Confirmation::Done);
+        mp.backup_local = join.backup;
+        mp.backup_peer = backup_peer;
+        // The fourth ACK (RFC 8684 §3.2): the joiner sends no data before it.
+        mp.ack_wanted = true;
+        let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let id = self.add_subflow(join.local, join.remote, join.interface, Phase::Open(flow), mp);
+        self.notices.push_back(Notice::SubflowEstablished { id });
+        self.reinject_suspects();
+        id
+    }
+
+    /// A join may be accepted: both sides know that the connection is MPTCP, and it is not ending.
+    pub(crate) fn is_joinable(&self) -> bool {
+        self.data.mode == Mode::Mptcp && self.data.keys.is_some() && self.stage == Stage::Established
+    }
+}
+
+struct VerifiedJoin {
+    backup: bool,
+    remote_id: AddressId,
+    hmac: [u8; 20],
+}

@@ -1,0 +1,502 @@
+//! MPTCP's side of the hook in a TCP flow: options in and out, payload to the data level.
+//!
+//! A [`Hook`] borrows the connection's [`Data`] and one subflow's state for the length of a call. What
+//! concerns other subflows or the path manager it leaves in the [`Inbox`], which the connection empties
+//! after the flow has returned.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use polytcp_wire::mptcp::{
+    AddAddr, AddAddrAuth, AddressIds, Capable, CapableFlags, CapableForm, DataAck, Dss, DssDsn, DssMapping,
+    Join, MptcpOption, Reset, VERSION,
+};
+use polytcp_wire::tcp_options::MptcpOptions;
+
+use super::key::{Token, add_addr_hmac, verify_add_addr_hmac};
+use super::mapping::{MappingFault, PeerMapping};
+use super::recv::DataRecv;
+use super::send::{DataFin, DataSend};
+use super::subflow::{Confirmation, HeldTag, Keys, SentTag, Signal, SubflowState};
+use crate::seq::{Dsn, Ssn};
+use crate::tcp::extension::{Abort, Carrier, Extension};
+use crate::tcp::flow::Env;
+use crate::tcp::segment::Segment;
+
+/// MP_TCPRST reason codes that we send (RFC 8684 §3.6).
+pub mod reset_reason {
+    /// Nothing more is known.
+    pub const UNSPECIFIED: u8 = 0;
+    /// The peer's MPTCP options make no sense here.
+    pub const MPTCP_ERROR: u8 = 1;
+    /// Limits or policy forbid the subflow.
+    pub const PROHIBITED: u8 = 3;
+    /// A middlebox damaged the options or the data.
+    pub const MIDDLEBOX: u8 = 6;
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// MPTCP, asked for or agreed.
+    Mptcp,
+    /// Plain TCP, from the start or after fallback (RFC 8684 §3.7).
+    Plain,
+}
+
+/// Why a connection fell back to TCP, by Linux's counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FallbackReason {
+    /// The SYN/ACK had no MP_CAPABLE.
+    SynAck,
+    /// The third ACK had no MP_CAPABLE.
+    ThirdAck,
+    /// MP_CAPABLE SYNs went unanswered.
+    SynDropped,
+    /// The first established packet had no MPTCP option.
+    FirstData,
+    /// A mapping was missing or infinite.
+    Dss,
+    /// Both sides opened at once.
+    SimultaneousOpen,
+    /// No token was free.
+    NoToken,
+}
+
+/// What options asked for; emptied after every segment, so one segment bounds it.
+#[derive(Default)]
+pub struct Inbox {
+    /// Announcements with a valid HMAC.
+    pub add_addrs: Vec<AddAddr>,
+    /// Echoes of ours.
+    pub echoes: Vec<AddAddr>,
+    /// Withdrawn addresses.
+    pub removed: Vec<AddressIds>,
+    /// MP_FASTCLOSE with our key.
+    pub fastclosed: bool,
+    /// The connection is plain TCP from now on.
+    pub fell_back: Option<FallbackReason>,
+    /// The peer changed the backup flag of this subflow.
+    pub prio_changed: bool,
+    /// The handshake of this subflow was confirmed.
+    pub confirmed: bool,
+}
+
+/// A connection's data half: what every subflow's hook borrows.
+pub struct Data {
+    /// What the connection speaks.
+    pub mode: Mode,
+    /// Both keys, once known.
+    pub keys: Option<Keys>,
+    /// Sending.
+    pub snd: DataSend,
+    /// Receiving.
+    pub rcv: DataRecv,
+    /// The data sequence number of subflow octet 1, on plain TCP.
+    pub plain_base: Dsn,
+    /// Falling back is still possible: one subflow, never joined, nothing sent twice.
+    pub may_fall_back: bool,
+    /// What options asked for.
+    pub inbox: Inbox,
+}
+
+impl Data {
+    /// The connection speaks plain TCP from now on.
+    pub fn fall_back(&mut self, reason: FallbackReason) {
+        self.mode = Mode::Plain;
+        self.inbox.fell_back = Some(reason);
+    }
+
+    /// Fallback if it is allowed, else the reset that replaces it (RFC 8684 §3.7).
+    fn fall_back_or(&mut self, reason: FallbackReason, reset: u8) -> Result<(), Abort> {
+        if self.may_fall_back {
+            self.fall_back(reason);
+            Ok(())
+        } else {
+            Err(Abort { reason: reset })
+        }
+    }
+
+    /// The acknowledgement to send.
+    fn data_ack(&self) -> DataAck {
+        let nxt = self.rcv.nxt();
+        if self.rcv.is_wide() { DataAck::Eight(nxt.0) } else { DataAck::Four(nxt.low()) }
+    }
+}
+
+/// One subflow's view of its connection, for the length of one call.
+pub struct Hook<'a> {
+    /// The connection's data half.
+    pub data: &'a mut Data,
+    /// The subflow's own state.
+    pub mp: &'a mut SubflowState,
+}
+
+impl Hook<'_> {
+    fn handle_dss(&mut self, env: &mut Env<'_>, dss: &Dss, window_bytes: u32) -> Result<HeldTag, Abort> {
+        if let Some(ack) = dss.data_ack {
+            let ack = match ack {
+                DataAck::Four(low) => Dsn::from_low(low, self.data.snd.buffer.snd_una()),
+                DataAck::Eight(full) => Dsn(full),
+            };
+            self.data.snd.handle_ack(env.now, ack, window_bytes);
+        }
+        let Some(mapping) = dss.mapping else { return Ok(None) };
+        let dsn = match mapping.dsn {
+            DssDsn::Four(low) => Dsn::from_low(low, self.data.rcv.nxt()),
+            DssDsn::Eight(full) => {
+                self.data.rcv.set_wide();
+                Dsn(full)
+            }
+        };
+        if mapping.len == 0 {
+            // RFC 8684 §3.7: the infinite mapping.
+            env.counters.infinite_map_rx += 1;
+            self.data.fall_back_or(FallbackReason::Dss, reset_reason::MPTCP_ERROR)?;
+            return Ok(None);
+        }
+        let len = u32::from(mapping.len) - u32::from(dss.data_fin);
+        if dss.data_fin {
+            let fin = dsn + u64::from(len);
+            // A repetition means that our acknowledgement was lost.
+            self.data.rcv.handle_fin(fin);
+            self.mp.ack_wanted = true;
+        }
+        Ok((len > 0 && mapping.ssn != 0).then_some(PeerMapping { dsn, ssn: Ssn(mapping.ssn), len }))
+    }
+
+    fn handle_add_addr(&mut self, env: &mut Env<'_>, add: &AddAddr) {
+        match (add.auth, self.data.keys) {
+            (AddAddrAuth::Echo, _) => {
+                env.counters.echo_add += 1;
+                self.data.inbox.echoes.push(*add);
+            }
+            (AddAddrAuth::Hmac(hmac), Some(Keys { local, remote })) => {
+                let expected = add_addr_hmac(remote, local, add.address_id, add.address, add.port);
+                if verify_add_addr_hmac(expected, hmac) {
+                    env.counters.add_addr += 1;
+                    self.data.inbox.add_addrs.push(*add);
+                }
+            }
+            (AddAddrAuth::Hmac(_), None) => {}
+        }
+        if add.port.is_some() {
+            env.counters.port_add += 1;
+        }
+    }
+
+    fn handle_option(
+        &mut self,
+        env: &mut Env<'_>,
+        option: &MptcpOption,
+        window_bytes: u32,
+    ) -> Result<HeldTag, Abort> {
+        match option {
+            MptcpOption::Dss(dss) => return self.handle_dss(env, dss, window_bytes),
+            MptcpOption::Capable(Capable { form: CapableForm::Data { data_len, .. }, .. }) => {
+                // The implicit mapping of the first data (RFC 8684 §3.1); also a late repetition.
+                if let Some(Keys { remote, .. }) = self.data.keys
+                    && *data_len > 0
+                {
+                    self.data.rcv.set_wide();
+                    let (dsn, len) = (remote.idsn() + 1, u32::from(*data_len));
+                    return Ok(Some(PeerMapping { dsn, ssn: Ssn(1), len }));
+                }
+            }
+            MptcpOption::AddAddr(add) => self.handle_add_addr(env, add),
+            MptcpOption::RemoveAddr(ids) => self.data.inbox.removed.push(*ids),
+            MptcpOption::Prio(prio) => {
+                env.counters.mp_prio_rx += 1;
+                self.mp.backup_peer = prio.backup;
+                self.data.inbox.prio_changed = true;
+            }
+            MptcpOption::FastClose { receiver_key } => {
+                if self.data.keys.is_some_and(|keys| keys.local.verify(*receiver_key)) {
+                    env.counters.mp_fastclose_rx += 1;
+                    self.data.inbox.fastclosed = true;
+                }
+            }
+            // The joiner repeats its third ACK: ours, the fourth, was lost.
+            MptcpOption::Join(Join::Ack { .. }) => self.mp.ack_wanted = true,
+            MptcpOption::Capable(_)
+            | MptcpOption::Join(_)
+            | MptcpOption::Fail { .. }
+            | MptcpOption::Reset(_)
+            | MptcpOption::Experimental(_)
+            | MptcpOption::Unknown { .. }
+            | MptcpOption::Malformed { .. } => {}
+        }
+        Ok(None)
+    }
+
+    /// What a packet says of the handshake (RFC 8684 §3.1, §3.2).
+    fn confirm(&mut self, env: &mut Env<'_>, segment: &Segment, ssn: Ssn) -> Result<(), Abort> {
+        let speaks = segment.options.mptcp.iter().any(|option| {
+            matches!(
+                option,
+                MptcpOption::Dss(_)
+                    | MptcpOption::AddAddr(_)
+                    | MptcpOption::Capable(Capable {
+                        form: CapableForm::Data { .. } | CapableForm::Ack { .. },
+                        ..
+                    })
+            )
+        });
+        let acks_data = segment.options.mptcp.iter().any(|option| {
+            matches!(option, MptcpOption::Dss(Dss { data_ack: Some(_), .. }) | MptcpOption::AddAddr(_))
+        });
+        match self.mp.confirmation {
+            Confirmation::Done => {}
+            Confirmation::CapableClient if acks_data => self.set_confirmed(),
+            Confirmation::CapableServer if speaks => self.set_confirmed(),
+            Confirmation::CapableClient | Confirmation::CapableServer => {
+                if ssn == Ssn(1) && !speaks {
+                    env.counters.mp_capable_data_fallback += 1;
+                    self.data.fall_back_or(FallbackReason::FirstData, reset_reason::MIDDLEBOX)?;
+                }
+            }
+            // RFC 8684 §3.2: any packet of the peer after the third ACK confirms the join.
+            Confirmation::JoinClient { .. } => self.set_confirmed(),
+        }
+        Ok(())
+    }
+
+    fn set_confirmed(&mut self) {
+        self.mp.confirmation = Confirmation::Done;
+        self.data.inbox.confirmed = true;
+    }
+
+    fn fin_option(&self, data_ack: DataAck) -> Dss {
+        let dsn = DssDsn::Eight(self.data.snd.fin_dsn().0);
+        Dss {
+            data_fin: true,
+            data_ack: Some(data_ack),
+            mapping: Some(DssMapping { dsn, ssn: 0, len: 1, checksum: None }),
+        }
+    }
+
+    fn ack_options(&mut self, env: &mut Env<'_>, room: usize, out: &mut MptcpOptions) {
+        self.mp.ack_wanted = false;
+        let fin_pending = matches!(self.data.snd.fin(), DataFin::Sent { .. });
+        let again = core::mem::take(&mut self.mp.handshake_ack_due);
+        match (self.mp.confirmation, self.data.keys) {
+            (Confirmation::CapableClient, Some(keys)) if again || !fin_pending => {
+                out.push(capable(CapableForm::Ack {
+                    sender_key: keys.local.to_wire(),
+                    receiver_key: keys.remote.to_wire(),
+                }));
+                return;
+            }
+            (Confirmation::JoinClient { hmac, .. }, _) => {
+                out.push(MptcpOption::Join(Join::Ack { hmac }));
+                return;
+            }
+            _ => {}
+        }
+        let data_ack = self.data.data_ack();
+        match self.mp.signals.front().copied() {
+            Some(Signal::AddAddr(add)) => {
+                self.mp.signals.pop_front();
+                let option = MptcpOption::AddAddr(add);
+                let echo = matches!(add.auth, AddAddrAuth::Echo);
+                if option.wire_len() <= room {
+                    out.push(option);
+                    *(if echo { &mut env.counters.echo_add_tx } else { &mut env.counters.add_addr_tx }) += 1;
+                    return;
+                }
+                // IPv6 with port beside timestamps: no room, as in Linux.
+                *(if echo { &mut env.counters.echo_add_tx_drop } else { &mut env.counters.add_addr_tx_drop }) +=
+                    1;
+            }
+            Some(Signal::RemoveAddr(ids)) => {
+                let option = MptcpOption::RemoveAddr(ids);
+                if option.wire_len() + 12 <= room {
+                    self.mp.signals.pop_front();
+                    env.counters.rm_addr_tx += ids.as_slice().len() as u64;
+                    out.push(MptcpOption::Dss(Dss { data_ack: Some(data_ack), ..Dss::default() }));
+                    out.push(option);
+                    return;
+                }
+                self.mp.signals.pop_front();
+                env.counters.rm_addr_tx_drop += 1;
+            }
+            Some(Signal::Prio { backup }) => {
+                self.mp.signals.pop_front();
+                env.counters.mp_prio_tx += 1;
+                out.push(MptcpOption::Dss(Dss { data_ack: Some(data_ack), ..Dss::default() }));
+                out.push(MptcpOption::Prio(polytcp_wire::mptcp::Prio { backup, address_id: None }));
+                return;
+            }
+            None => {}
+        }
+        let dss = if fin_pending {
+            self.fin_option(data_ack)
+        } else {
+            Dss { data_ack: Some(data_ack), ..Dss::default() }
+        };
+        out.push(MptcpOption::Dss(dss));
+    }
+
+    fn data_options(&mut self, mapping: &super::mapping::Mapping, out: &mut MptcpOptions) {
+        if let (Confirmation::CapableClient, Some(keys), Ssn(1)) =
+            (self.mp.confirmation, self.data.keys, mapping.ssn)
+        {
+            out.push(capable(CapableForm::Data {
+                sender_key: keys.local.to_wire(),
+                receiver_key: keys.remote.to_wire(),
+                data_len: mapping.len,
+                checksum: None,
+            }));
+            return;
+        }
+        out.push(MptcpOption::Dss(Dss {
+            data_fin: mapping.fin,
+            data_ack: Some(self.data.data_ack()),
+            mapping: Some(mapping.to_wire()),
+        }));
+    }
+}
+
+/// MP_CAPABLE of version 1 with HMAC-SHA256 and no other flag.
+pub fn capable(form: CapableForm) -> MptcpOption {
+    let flags = CapableFlags { crypto: CapableFlags::HMAC_SHA256, ..CapableFlags::default() };
+    MptcpOption::Capable(Capable { version: VERSION, flags, form })
+}
+
+/// The MP_CAPABLE of a segment, if it is one that we understand: version 1 (or higher on a SYN, which
+/// is answered with 1), HMAC-SHA256, no extension bit (RFC 8684 §3.1).
+pub fn understood_capable(options: &MptcpOptions) -> Option<Capable> {
+    options.iter().find_map(|option| match option {
+        MptcpOption::Capable(capable) => {
+            let syn = matches!(capable.form, CapableForm::Syn);
+            let version = capable.version == VERSION || (syn && capable.version >= VERSION);
+            let flags = capable.flags.crypto == CapableFlags::HMAC_SHA256 && !capable.flags.extensibility;
+            (version && flags).then_some(*capable)
+        }
+        _ => None,
+    })
+}
+
+/// The token that a segment's MP_JOIN SYN names.
+pub fn join_token(options: &MptcpOptions) -> Option<Token> {
+    options.iter().find_map(|option| match option {
+        MptcpOption::Join(Join::Syn { token, .. }) => Some(Token(*token)),
+        _ => None,
+    })
+}
+
+impl Extension for Hook<'_> {
+    type Sent = SentTag;
+    type Held = HeldTag;
+
+    fn handle_options(
+        &mut self,
+        env: &mut Env<'_>,
+        segment: &Segment,
+        ssn: Ssn,
+        window_bytes: u32,
+    ) -> Result<HeldTag, Abort> {
+        if self.data.mode == Mode::Plain {
+            return Ok(None);
+        }
+        self.confirm(env, segment, ssn)?;
+        let mut held = None;
+        if self.data.mode == Mode::Mptcp {
+            for option in segment.options.mptcp.iter() {
+                held = held.or(self.handle_option(env, option, window_bytes)?);
+            }
+        }
+        Ok(held)
+    }
+
+    fn deliver(
+        &mut self,
+        env: &mut Env<'_>,
+        ssn: Ssn,
+        bytes: Bytes,
+        buffer_bytes: u32,
+        held: &HeldTag,
+    ) -> Result<(), Abort> {
+        if self.data.mode == Mode::Plain {
+            self.data.rcv.append(bytes, buffer_bytes);
+            return Ok(());
+        }
+        let total = bytes.len() as u32;
+        let rcv = &mut self.data.rcv;
+        let taken = self.mp.cursor.take(ssn, bytes.clone(), *held, |dsn, part| {
+            // A buffer that several parts share is shared out among them.
+            let share = u64::from(buffer_bytes) * part.len() as u64 / u64::from(total.max(1));
+            rcv.insert(dsn, part, share as u32);
+        });
+        match taken {
+            Ok(()) => Ok(()),
+            Err(MappingFault::Unmapped) if ssn == Ssn(1) => {
+                self.data.fall_back_or(FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
+                self.data.rcv.append(bytes, buffer_bytes);
+                Ok(())
+            }
+            Err(MappingFault::Unmapped) => {
+                env.counters.dss_no_match_tcp += 1;
+                Err(Abort { reason: reset_reason::MIDDLEBOX })
+            }
+            Err(MappingFault::Contradiction) => {
+                env.counters.dss_not_matching += 1;
+                Err(Abort { reason: reset_reason::MPTCP_ERROR })
+            }
+        }
+    }
+
+    fn handle_fin(&mut self) {
+        if self.data.mode == Mode::Plain {
+            self.data.rcv.finish();
+        }
+    }
+
+    fn handle_acked(&mut self, ssn: Ssn) {
+        if self.data.mode == Mode::Plain {
+            let acked = self.data.plain_base + u64::from(ssn.saturating_since(Ssn(1)));
+            // The FIN's own number is no data.
+            let acked = acked.min(self.data.snd.buffer.snd_nxt());
+            self.data.snd.buffer.ack(acked);
+        }
+    }
+
+    fn window_bytes(&mut self, shift: u8) -> u32 {
+        self.data.rcv.announce(shift)
+    }
+
+    fn empty_tag(&self) -> SentTag {
+        None
+    }
+
+    fn options(&mut self, env: &mut Env<'_>, carrier: Carrier<'_, SentTag>, room: usize) -> MptcpOptions {
+        let mut out = MptcpOptions::default();
+        if self.data.mode == Mode::Plain {
+            self.mp.ack_wanted = false;
+            return out;
+        }
+        match carrier {
+            Carrier::Data { tag: Some(mapping), .. } => self.data_options(mapping, &mut out),
+            Carrier::Data { tag: None, .. } => {}
+            Carrier::Ack => self.ack_options(env, room, &mut out),
+            Carrier::Reset => {
+                if let (true, Some(keys)) = (self.mp.fastclose, self.data.keys) {
+                    env.counters.mp_fastclose_tx += 1;
+                    out.push(MptcpOption::FastClose { receiver_key: keys.remote.to_wire() });
+                }
+                env.counters.mp_rst_tx += 1;
+                out.push(MptcpOption::Reset(Reset { transient: false, reason: self.mp.reset_reason }));
+            }
+        }
+        out
+    }
+
+    fn wants_ack(&self) -> bool {
+        self.mp.ack_wanted || (!self.mp.signals.is_empty() && self.mp.may_send())
+    }
+
+    fn reserved_option_bytes(&self) -> usize {
+        // A DSS with 64-bit mapping and 64-bit acknowledgement.
+        if self.data.mode == Mode::Mptcp { 28 } else { 0 }
+    }
+}

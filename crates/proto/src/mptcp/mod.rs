@@ -1,0 +1,27 @@
+//! One MPTCP connection over its subflows (RFC 8684).
+//!
+//! | file | what | section |
+//! | --- | --- | --- |
+//! | [`key`] | keys, tokens, HMACs | 3.1, 3.2, 3.4.1 |
+//! | [`mapping`] | data sequence to subflow sequence | 3.3.1 |
+//! | [`send_buffer`], [`reinject`], [`send`] | the data-level sender | 3.3 |
+//! | [`recv`] | the data-level receiver | 3.3 |
+//! | [`subflow`] | what is kept for each subflow | 3.2 |
+//! | [`hook`] | options and payload between a flow and the data level | 3.3 to 3.8 |
+//! | [`connection`] | the whole: subflows, data, ends | |
+//! | [`handshake`] | MP_CAPABLE and MP_JOIN of subflows that we open | 3.1, 3.2 |
+//! | [`transmit`] | what leaves next, by the scheduler | 3.3.5 |
+//! | [`timeouts`] | what becomes due at data level | 3.3.6 |
+
+pub mod connection;
+pub mod handshake;
+pub mod hook;
+pub mod key;
+pub mod mapping;
+pub mod recv;
+pub mod reinject;
+pub mod send;
+pub mod send_buffer;
+pub mod subflow;
+pub mod timeouts;
+pub mod transmit;

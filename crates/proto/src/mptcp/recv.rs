@@ -1,0 +1,313 @@
+//! The receiving half of a connection: order across subflows, the shared window, DATA_FIN
+//! (RFC 8684 §3.3.1, §3.3.3, §3.3.4).
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::reassembly::Reassembly;
+use crate::seq::Dsn;
+
+/// Out-of-order pieces that one connection holds at most; at the limit the newest are refused, and the
+/// peer sends them again at data level.
+const OUT_OF_ORDER_ENTRIES_MAX: usize = 8192;
+
+/// Data-level receive state.
+#[derive(Debug)]
+pub struct DataRecv {
+    nxt: Dsn,
+    /// Right edge announced; never moves back, on any subflow.
+    adv: Dsn,
+    limit_bytes: u32,
+    out_of_order: Reassembly<Dsn, ()>,
+    ready: VecDeque<Ready>,
+    ready_bytes: usize,
+    ready_pinned: usize,
+    /// Memory that subflows hold out of order.
+    held_by_subflows: usize,
+    fin_at: Option<Dsn>,
+    fin: bool,
+    /// A 64-bit data sequence number was received: DATA_ACKs have 64 bits from then on (as Linux).
+    wide: bool,
+    bytes_received: u64,
+    duplicate_bytes: u64,
+    /// The application will not read any more: what comes is acknowledged and thrown away.
+    discard: bool,
+}
+
+#[derive(Debug)]
+struct Ready {
+    bytes: Bytes,
+    pinned: u32,
+}
+
+impl DataRecv {
+    /// Nothing received; `nxt` is the peer's IDSN + 1, or anything until the peer's key is known.
+    pub fn new(nxt: Dsn, limit_bytes: u32) -> Self {
+        Self {
+            nxt,
+            adv: nxt,
+            limit_bytes,
+            out_of_order: Reassembly::new(OUT_OF_ORDER_ENTRIES_MAX),
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            ready_pinned: 0,
+            held_by_subflows: 0,
+            fin_at: None,
+            fin: false,
+            wide: false,
+            bytes_received: 0,
+            duplicate_bytes: 0,
+            discard: false,
+        }
+    }
+
+    /// The peer's key is known now: its stream starts at `nxt`, of which `window` octets were promised.
+    pub fn start_at(&mut self, nxt: Dsn, window: u32) {
+        self.nxt = nxt;
+        self.adv = nxt + u64::from(window);
+    }
+
+    /// The next octet expected: what DATA_ACK says.
+    pub fn nxt(&self) -> Dsn {
+        self.nxt
+    }
+
+    /// DATA_ACKs have 64 bits.
+    pub fn is_wide(&self) -> bool {
+        self.wide
+    }
+
+    /// A 64-bit mapping came.
+    pub fn set_wide(&mut self) {
+        self.wide = true;
+    }
+
+    /// Octets received in order so far.
+    pub fn bytes_received(&self) -> u64 {
+        self.bytes_received
+    }
+
+    /// Octets received twice so far.
+    pub fn duplicate_bytes(&self) -> u64 {
+        self.duplicate_bytes
+    }
+
+    /// Octets that can be read now.
+    pub fn readable_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
+    /// The peer's DATA_FIN was received, and everything before it.
+    pub fn is_finished(&self) -> bool {
+        self.fin
+    }
+
+    /// Memory held, in octets, by the buffers that are pinned.
+    pub fn held_bytes(&self) -> usize {
+        self.ready_pinned + self.out_of_order.buffer_bytes() + self.held_by_subflows
+    }
+
+    /// Tells what the subflows hold out of order.
+    pub fn set_held_by_subflows(&mut self, bytes: usize) {
+        self.held_by_subflows = bytes;
+    }
+
+    /// Forgets what is unread and throws away what comes: the application closed.
+    pub fn discard(&mut self) {
+        self.discard = true;
+        self.ready.clear();
+        self.ready_bytes = 0;
+        self.ready_pinned = 0;
+    }
+
+    /// Takes data of any subflow that starts at `dsn`. Returns true when more became readable.
+    pub fn insert(&mut self, dsn: Dsn, mut bytes: Bytes, buffer_bytes: u32) -> bool {
+        // Beyond the announced edge (RFC 8684 §3.3.4): never promised, dropped.
+        let beyond = (dsn + bytes.len() as u64).saturating_since(self.adv.max(self.nxt));
+        let keep = (bytes.len() as u64).saturating_sub(beyond) as usize;
+        bytes.truncate(keep);
+        if bytes.is_empty() {
+            return false;
+        }
+        if dsn == self.nxt && self.out_of_order.is_empty() {
+            self.push_ready(bytes, buffer_bytes);
+            self.check_fin();
+            return true;
+        }
+        let inserted = if (dsn + bytes.len() as u64).after(self.nxt) {
+            let old = self.nxt.saturating_since(dsn);
+            self.duplicate_bytes += old;
+            let _ = bytes.split_to(old as usize);
+            self.out_of_order.insert(dsn + old, bytes, buffer_bytes, ())
+        } else {
+            self.duplicate_bytes += bytes.len() as u64;
+            return false;
+        };
+        self.duplicate_bytes += u64::from(inserted.duplicate_bytes);
+        let before = self.nxt;
+        while let Some(entry) = self.out_of_order.pop_in_order(self.nxt) {
+            self.push_ready(entry.bytes, entry.buffer_bytes);
+        }
+        self.check_fin();
+        self.nxt != before
+    }
+
+    /// Takes in-order payload of a connection that is plain TCP.
+    pub fn append(&mut self, bytes: Bytes, buffer_bytes: u32) {
+        self.push_ready(bytes, buffer_bytes);
+    }
+
+    /// The peer's stream ends at `dsn` (DATA_FIN takes that number). Returns true when it is new.
+    pub fn handle_fin(&mut self, dsn: Dsn) -> bool {
+        if self.fin_at.is_some() || dsn.before(self.nxt) {
+            return false;
+        }
+        self.fin_at = Some(dsn);
+        self.check_fin();
+        true
+    }
+
+    /// A plain TCP connection's FIN: the stream ends here.
+    pub fn finish(&mut self) {
+        self.fin = true;
+    }
+
+    fn check_fin(&mut self) {
+        if !self.fin && self.fin_at == Some(self.nxt) {
+            self.fin = true;
+            self.nxt += 1;
+            self.adv = self.adv.max(self.nxt);
+        }
+    }
+
+    fn push_ready(&mut self, bytes: Bytes, pinned: u32) {
+        self.nxt += bytes.len() as u64;
+        self.adv = self.adv.max(self.nxt);
+        self.bytes_received += bytes.len() as u64;
+        if self.discard {
+            return;
+        }
+        self.ready_bytes += bytes.len();
+        self.ready_pinned += pinned as usize;
+        self.ready.push_back(Ready { bytes, pinned });
+    }
+
+    /// Detaches at most `max` octets, next in order; `None` when there are none.
+    pub fn read(&mut self, max: usize) -> Option<Bytes> {
+        let front = self.ready.front_mut()?;
+        if max == 0 {
+            return None;
+        }
+        let bytes = if front.bytes.len() <= max {
+            let Ready { bytes, pinned } = self.ready.pop_front()?;
+            self.ready_pinned -= pinned as usize;
+            bytes
+        } else {
+            let bytes = front.bytes.split_to(max);
+            // The rest pins the same buffer: only the octets that left stop counting.
+            let freed = (max as u32).min(front.pinned);
+            front.pinned -= freed;
+            self.ready_pinned -= freed as usize;
+            bytes
+        };
+        self.ready_bytes -= bytes.len();
+        Some(bytes)
+    }
+
+    /// Octets beyond `nxt` that the budget allows.
+    fn free_bytes(&self) -> u32 {
+        (self.limit_bytes as usize).saturating_sub(self.held_bytes()) as u32
+    }
+
+    /// The window for a header field that is shifted by `shift`, and the promise that comes with it.
+    pub fn announce(&mut self, shift: u8) -> u32 {
+        let unit = 1u32 << shift;
+        let promised = u32::try_from(self.adv.saturating_since(self.nxt)).unwrap_or(u32::MAX);
+        let free = self.free_bytes() & !(unit - 1);
+        let window = if free >= promised { free } else { promised.next_multiple_of(unit) };
+        let window = window.min(u32::from(u16::MAX) << shift);
+        self.adv = self.adv.max(self.nxt + u64::from(window));
+        window
+    }
+
+    /// True when the application has freed so much that the peer should hear of it: the window would at
+    /// least double, and what was promised is less than half the buffer (as Linux's `tcp_cleanup_rbuf`).
+    pub fn wants_window_update(&self, mss: u32) -> bool {
+        let promised = self.adv.saturating_since(self.nxt);
+        let free = u64::from(self.free_bytes());
+        !self.fin
+            && promised <= u64::from(self.limit_bytes / 2)
+            && free >= promised * 2
+            && free >= promised + u64::from(mss.min(self.limit_bytes / 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(len: usize) -> Bytes {
+        Bytes::from(alloc::vec![0u8; len])
+    }
+
+    fn receiver(limit: u32) -> DataRecv {
+        let mut recv = DataRecv::new(Dsn(u64::MAX - 10), limit);
+        recv.announce(0);
+        recv
+    }
+
+    #[test]
+    fn order_is_restored_across_the_wrap() {
+        let mut recv = receiver(10_000);
+        let start = recv.nxt();
+        assert!(!recv.insert(start + 100, bytes(100), 100));
+        assert!(recv.insert(start, bytes(100), 100));
+        assert_eq!(recv.readable_bytes(), 200);
+        assert_eq!(recv.nxt(), start + 200);
+        assert!(!recv.insert(start + 50, bytes(100), 100), "old data is not readable again");
+        assert_eq!(recv.duplicate_bytes(), 100);
+    }
+
+    #[test]
+    fn the_right_edge_never_moves_back() {
+        let mut recv = receiver(65_535);
+        let start = recv.nxt();
+        let edge = start + u64::from(recv.announce(0));
+        recv.insert(start, bytes(1000), 4000);
+        let window = recv.announce(0);
+        assert_eq!(recv.nxt() + u64::from(window), edge, "pinned memory takes no promise back");
+    }
+
+    #[test]
+    fn data_beyond_the_promise_is_cut_off() {
+        let mut recv = receiver(1000);
+        let start = recv.nxt();
+        assert!(recv.insert(start, bytes(1500), 1500));
+        assert_eq!(recv.readable_bytes(), 1000);
+    }
+
+    #[test]
+    fn a_data_fin_counts_when_everything_before_it_came() {
+        let mut recv = receiver(10_000);
+        let start = recv.nxt();
+        assert!(recv.handle_fin(start + 100));
+        assert!(!recv.is_finished());
+        recv.insert(start, bytes(100), 100);
+        assert!(recv.is_finished());
+        assert_eq!(recv.nxt(), start + 101);
+        assert!(!recv.handle_fin(start + 100), "once");
+    }
+
+    #[test]
+    fn a_reader_that_empties_a_full_buffer_asks_for_an_update() {
+        let mut recv = receiver(10_000);
+        let start = recv.nxt();
+        recv.insert(start, bytes(10_000), 10_000);
+        assert!(!recv.wants_window_update(1400));
+        while recv.read(3000).is_some() {}
+        assert!(recv.wants_window_update(1400));
+        recv.announce(0);
+        assert!(!recv.wants_window_update(1400));
+    }
+}

@@ -1,0 +1,204 @@
+//! One subflow of a connection: a TCP flow, where it runs, and what MPTCP keeps for it.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::net::SocketAddr;
+
+use polytcp_wire::mptcp::{AddAddr, AddressIds};
+
+use super::key::{Key, Nonce};
+use super::mapping::{Mapping, MappingCursor, PeerMapping};
+use crate::packet::InterfaceId;
+use crate::pm::command::AddressId;
+use crate::tcp::flow::Flow;
+use crate::tcp::opening::Opening;
+use crate::time::Instant;
+
+/// What travels with sent payload: its mapping, none on plain TCP.
+pub type SentTag = Option<Mapping>;
+
+/// What travels with received payload: the mapping that its segment carried.
+pub type HeldTag = Option<PeerMapping>;
+
+/// The flow of a subflow.
+pub type SubflowFlow = Flow<SentTag, HeldTag>;
+
+/// Signals that one subflow holds back at most; further ones are dropped, as Linux does.
+pub const SIGNALS_MAX: usize = 16;
+
+/// The handshake of a subflow that we open.
+pub enum ActiveHandshake {
+    /// The initial one, with MP_CAPABLE of our key.
+    Capable,
+    /// The initial one as plain TCP: MPTCP was not asked for, or its SYNs went unanswered.
+    Plain,
+    /// A further one, with MP_JOIN.
+    Join {
+        /// Our random number.
+        nonce: Nonce,
+    },
+}
+
+/// Where a subflow is in its life.
+pub enum Phase {
+    /// Our SYN is out.
+    Opening {
+        /// The TCP handshake.
+        opening: Box<Opening>,
+        /// The MPTCP one.
+        handshake: ActiveHandshake,
+    },
+    /// In one of the synchronized states.
+    Open(Box<SubflowFlow>),
+}
+
+/// What the handshake's last option still has to achieve.
+#[derive(Clone, Copy, Debug)]
+pub enum Confirmation {
+    /// Both sides know that both have everything.
+    Done,
+    /// Client of the initial subflow: MP_CAPABLE with both keys is repeated until the peer's first DSS
+    /// (RFC 8684 §3.1).
+    CapableClient,
+    /// Server of the initial subflow: until the client's first packet with an MPTCP option.
+    CapableServer,
+    /// We joined: the third ACK is repeated until anything comes (RFC 8684 §3.2).
+    JoinClient {
+        /// Our HMAC.
+        hmac: [u8; 20],
+        /// When it goes again.
+        again_at: Instant,
+    },
+}
+
+/// A message to the peer that has no number of its own and goes on an acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// ADD_ADDR or its echo; travels alone.
+    AddAddr(AddAddr),
+    /// REMOVE_ADDR.
+    RemoveAddr(AddressIds),
+    /// MP_PRIO: our backup flag for this subflow.
+    Prio {
+        /// The new flag.
+        backup: bool,
+    },
+}
+
+/// Keys of a connection once both are known.
+#[derive(Clone, Copy)]
+pub struct Keys {
+    /// Ours.
+    pub local: Key,
+    /// The peer's.
+    pub remote: Key,
+}
+
+/// MPTCP's own state of one subflow.
+pub struct SubflowState {
+    /// Our identifier of the local address.
+    pub local_id: AddressId,
+    /// The peer's identifier of the remote address.
+    pub remote_id: AddressId,
+    /// We declared it a backup.
+    pub backup_local: bool,
+    /// The peer declared it a backup.
+    pub backup_peer: bool,
+    /// What the handshake still waits for.
+    pub confirmation: Confirmation,
+    /// The handshake's last option has to go out once more.
+    pub handshake_ack_due: bool,
+    /// The peer's mapping in force.
+    pub cursor: MappingCursor,
+    /// What goes with the next acknowledgements.
+    pub signals: VecDeque<Signal>,
+    /// The MPTCP side wants an acknowledgement out.
+    pub ack_wanted: bool,
+    /// Reason for the reset that we send, with its MP_TCPRST.
+    pub reset_reason: u8,
+    /// The reset that we send carries MP_FASTCLOSE.
+    pub fastclose: bool,
+    /// The peer's MP_TCPRST: reason and flags.
+    pub peer_reset: Option<(u8, u8)>,
+    /// It was suspect when last looked at.
+    pub was_suspect: bool,
+}
+
+impl SubflowState {
+    /// A subflow in its handshake.
+    pub fn new(local_id: AddressId, remote_id: AddressId, confirmation: Confirmation) -> Self {
+        Self {
+            local_id,
+            remote_id,
+            backup_local: false,
+            backup_peer: false,
+            confirmation,
+            handshake_ack_due: false,
+            cursor: MappingCursor::default(),
+            signals: VecDeque::new(),
+            ack_wanted: false,
+            reset_reason: 0,
+            fastclose: false,
+            peer_reset: None,
+            was_suspect: false,
+        }
+    }
+
+    /// Either side declared it a backup (as Linux: for both directions).
+    pub fn is_backup(&self) -> bool {
+        self.backup_local || self.backup_peer
+    }
+
+    /// Data may be sent on it.
+    pub fn may_send(&self) -> bool {
+        !matches!(self.confirmation, Confirmation::JoinClient { .. })
+    }
+
+    /// Queues a signal; false when there are too many.
+    pub fn signal(&mut self, signal: Signal) -> bool {
+        let fits = self.signals.len() < SIGNALS_MAX;
+        if fits {
+            self.signals.push_back(signal);
+        }
+        fits
+    }
+}
+
+/// One subflow.
+pub struct Subflow {
+    /// Counts from 1 in order of creation; never reused within a connection.
+    pub id: u32,
+    /// Local address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// The interface that holds the local address.
+    pub interface: InterfaceId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// MPTCP's state.
+    pub mp: SubflowState,
+}
+
+impl Subflow {
+    /// The flow, once the handshake is done.
+    pub fn flow(&self) -> Option<&SubflowFlow> {
+        match &self.phase {
+            Phase::Open(flow) => Some(flow),
+            Phase::Opening { .. } => None,
+        }
+    }
+
+    /// The flow, once the handshake is done.
+    pub fn flow_mut(&mut self) -> Option<&mut SubflowFlow> {
+        match &mut self.phase {
+            Phase::Open(flow) => Some(flow),
+            Phase::Opening { .. } => None,
+        }
+    }
+
+    /// Open, both ways, and confirmed: it may carry data.
+    pub fn is_usable(&self) -> bool {
+        self.flow().is_some_and(|flow| !flow.is_closing() && !flow.peer_closed()) && self.mp.may_send()
+    }
+}

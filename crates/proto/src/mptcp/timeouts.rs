@@ -1,0 +1,185 @@
+//! What becomes due at data level: repeated DATA_FINs and third ACKs, stalls, orphans, lost paths.
+
+use super::connection::{Connection, Ctx, Stage};
+use super::hook::Mode;
+use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
+use crate::config::HostConfig;
+use crate::host::socket::ConnectionError;
+use crate::tcp::flow::State;
+use crate::time::{Duration, Instant};
+
+/// A peer that acknowledged everything at subflow level and nothing at data level is helped after two
+/// round trips, but not sooner than this: below it, it may just be busy.
+const STALL_MIN: Duration = Duration::from_millis(4);
+/// A closed window is probed after this (Linux's `TCP_RTO_MIN`), doubled each time.
+const WINDOW_PROBE_MIN: Duration = Duration::from_millis(200);
+/// No stall waits longer than this for the next attempt.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// A connection that the application closed may take this long to end (Linux's fixed 60 s).
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Data is probed with one segment of at most this many octets.
+const STALL_PROBE_BYTES: u64 = 1400;
+
+impl Connection {
+    /// When [`handle_timeout`](Self::handle_timeout) or `poll_transmit` is needed next.
+    pub(crate) fn deadline(&self, now: Instant, config: &HostConfig) -> Option<Instant> {
+        let flows = self.subflows.iter().filter_map(|subflow| match &subflow.phase {
+            Phase::Opening { opening, .. } => Some(opening.deadline()),
+            Phase::Open(flow) => {
+                let third_ack = match subflow.mp.confirmation {
+                    Confirmation::JoinClient { again_at, .. } => Some(again_at),
+                    Confirmation::Done | Confirmation::CapableClient | Confirmation::CapableServer => None,
+                };
+                flow.deadline(now, &config.tcp).into_iter().chain(third_ack).min()
+            }
+        });
+        let timing = &self.timing;
+        let bare = timing.bare_since.filter(|_| self.stage == Stage::Established);
+        let orphaned = timing.orphaned_at.filter(|_| !self.subflows.is_empty() || bare.is_some());
+        flows
+            .chain(timing.cork_until)
+            .chain(timing.schedule_at)
+            .chain(timing.stall_at)
+            .chain(self.fin_again_at())
+            .chain(bare.map(|since| since + config.mptcp.close_timeout))
+            .chain(orphaned.map(|at| at + self.orphan_timeout(config)))
+            .chain(self.pm.deadline())
+            .min()
+    }
+
+    fn orphan_timeout(&self, config: &HostConfig) -> Duration {
+        match self.data.mode {
+            Mode::Mptcp => ORPHAN_TIMEOUT,
+            Mode::Plain => config.tcp.fin_timeout,
+        }
+    }
+
+    /// Does what became due at `ctx.now`.
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        // Backwards, because a subflow may go.
+        for index in (0..self.subflows.len()).rev() {
+            self.handle_subflow_timeout(ctx, index);
+        }
+        if self.timing.cork_until.is_some_and(|at| at <= ctx.now) {
+            self.timing.cork_until = None;
+        }
+        if self.fin_again_at().is_some_and(|at| at <= ctx.now) {
+            self.data.snd.on_fin_sent(ctx.now);
+            self.want_ack_everywhere();
+        }
+        self.handle_stall(ctx);
+        if self.stage == Stage::Established
+            && self.timing.bare_since.is_some_and(|at| at + ctx.config.mptcp.close_timeout <= ctx.now)
+        {
+            self.fail(ctx, ConnectionError::AllPathsLost);
+        }
+        self.handle_orphan(ctx);
+    }
+
+    fn handle_subflow_timeout(&mut self, ctx: &mut Ctx<'_>, index: usize) {
+        if index >= self.subflows.len() {
+            return;
+        }
+        self.expire_opening(ctx, index);
+        let Some(subflow) = self.subflows.get_mut(index) else { return };
+        let Phase::Open(flow) = &mut subflow.phase else { return };
+        if let Confirmation::JoinClient { again_at, .. } = &mut subflow.mp.confirmation
+            && *again_at <= ctx.now
+        {
+            let wait = flow.rtt().srtt().map_or(Duration::from_secs(1), |srtt| srtt * 2);
+            *again_at = ctx.now + wait.max(WINDOW_PROBE_MIN);
+            subflow.mp.ack_wanted = true;
+        }
+        if let Some(end) = flow.handle_timeout(&mut ctx.env()) {
+            self.on_flow_end(ctx, index, end);
+            return;
+        }
+        let suspect = flow.is_suspect();
+        if suspect && !subflow.mp.was_suspect {
+            subflow.mp.was_suspect = true;
+            ctx.counters.subflow_stale += 1;
+            let helped = self
+                .subflows
+                .iter()
+                .enumerate()
+                .any(|(i, s)| i != index && s.is_usable() && !s.flow().is_some_and(SubflowFlow::is_suspect));
+            if helped {
+                self.reinject_outstanding(index);
+            }
+        }
+    }
+
+    /// Sets the clock for a stall; called when everything that could be sent was sent.
+    ///
+    /// Two kinds: all subflow data is acknowledged, but DATA_ACK stands still (a Linux receiver can go
+    /// silent for 200 ms in that state); or the window is closed and nothing is under way that could
+    /// bring its opening (RFC 8684 §3.3.4, RFC 9293 §3.8.6.1).
+    pub(crate) fn watch_stall(&mut self, now: Instant) {
+        if self.data.mode == Mode::Plain || self.stage != Stage::Established {
+            self.timing.stall_at = None;
+            return;
+        }
+        let snd = &self.data.snd;
+        let behind = snd.buffer.unacked() > 0;
+        let shut = snd.buffer.unsent() > 0 && snd.window_left() == 0;
+        let idle = self.subflows.iter().filter_map(Subflow::flow).all(SubflowFlow::is_idle);
+        if !idle || (!behind && !shut) || self.subflows.is_empty() {
+            self.timing.stall_at = None;
+            if !behind {
+                self.timing.stalls = 0;
+            }
+            return;
+        }
+        if self.timing.stall_at.is_none() {
+            let srtt = self.subflows.iter().filter_map(|s| s.flow()?.rtt().srtt()).max().unwrap_or_default();
+            let base = if behind { (srtt * 2).max(STALL_MIN) } else { WINDOW_PROBE_MIN.max(srtt * 2) };
+            let wait = base.saturating_mul(1 << self.timing.stalls.min(14)).min(STALL_MAX);
+            self.timing.stall_at = Some(now + wait);
+        }
+    }
+
+    fn handle_stall(&mut self, ctx: &mut Ctx<'_>) {
+        if self.timing.stall_at.is_none_or(|at| at > ctx.now) {
+            return;
+        }
+        self.timing.stall_at = None;
+        self.timing.stalls = self.timing.stalls.saturating_add(1);
+        let snd = &mut self.data.snd;
+        if snd.progress_at + STALL_MIN > ctx.now {
+            self.timing.stalls = 0;
+        }
+        let behind = snd.buffer.unacked();
+        if behind > 0 {
+            let una = snd.buffer.snd_una();
+            snd.reinject.insert(una, una + behind.min(STALL_PROBE_BYTES));
+        } else if let Some(flow) = self.subflows.iter_mut().find_map(Subflow::flow_mut) {
+            ctx.counters.win_probe += 1;
+            flow.probe_now();
+        }
+    }
+
+    fn handle_orphan(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(at) = self.timing.orphaned_at else { return };
+        if at + self.orphan_timeout(ctx.config) > ctx.now {
+            return;
+        }
+        let waits_only_for_fin = self.data.mode == Mode::Plain
+            && self.subflows.iter().filter_map(Subflow::flow).all(|f| f.state() == State::FinWait2);
+        match self.stage {
+            Stage::Connecting | Stage::Established | Stage::Finished => {
+                // Plain TCP in FIN-WAIT-2 just ends; elsewhere its own retransmission limit applies.
+                if self.data.mode == Mode::Mptcp {
+                    self.abort(ctx);
+                } else if waits_only_for_fin {
+                    while !self.subflows.is_empty() {
+                        self.remove_subflow(ctx, 0, None, 0);
+                    }
+                    self.stage = Stage::Finished;
+                } else {
+                    self.timing.orphaned_at = Some(ctx.now);
+                }
+            }
+            Stage::Failed(_) => {}
+        }
+    }
+}

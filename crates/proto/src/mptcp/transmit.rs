@@ -1,0 +1,285 @@
+//! What a connection sends next: what its subflows have, then what the scheduler gives them.
+
+use super::connection::{Connection, Ctx, Emission, Stage};
+use super::hook::{Hook, Mode};
+use super::mapping::Mapping;
+use super::send::DataFin;
+use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
+use crate::ranges::Span;
+use crate::sched::{BlockingHead, Decision, Run, SubflowView, View};
+use crate::seq::{Dsn, Ssn};
+use crate::time::{Duration, Instant};
+
+/// Small writes gather for this long while the connection is busy, so that they leave as one segment.
+///
+/// The time of a 64 KiB burst at 10 Gbit/s; `TCP_NODELAY` switches it off.
+const CORK: Duration = Duration::from_micros(50);
+/// A run that at least fills this many octets does not wait for more.
+const CORK_BYTES: u64 = 64 << 10;
+/// A run never exceeds what fits one IPv4 packet with all options (Linux: 65,428).
+const RUN_BYTES_MAX: u32 = 65_428;
+
+impl Connection {
+    /// The next segment, or `None` when nothing may or needs to leave now.
+    pub(crate) fn poll_transmit(&mut self, ctx: &mut Ctx<'_>) -> Option<Emission> {
+        if let Some(emission) = self.pending.pop_front() {
+            return Some(emission);
+        }
+        loop {
+            for index in 0..self.subflows.len() {
+                if let Some(emission) = self.poll_subflow(ctx, index) {
+                    return Some(emission);
+                }
+            }
+            if !self.schedule(ctx) {
+                return None;
+            }
+        }
+    }
+
+    fn poll_subflow(&mut self, ctx: &mut Ctx<'_>, index: usize) -> Option<Emission> {
+        let subflow = &mut self.subflows[index];
+        let Phase::Open(flow) = &mut subflow.phase else { return self.poll_opening(ctx, index) };
+        let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
+        let segment = flow.poll_transmit(&mut ctx.env(), &mut hook)?;
+        let Subflow { interface, local, remote, .. } = *subflow;
+        Some(Emission { interface, local, remote, segment })
+    }
+
+    /// Gives one run to one subflow, or sends DATA_FIN. False when nothing changed.
+    fn schedule(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.timing.schedule_at = None;
+        match (self.stage, self.data.mode) {
+            (Stage::Established, Mode::Plain) => self.schedule_plain(ctx),
+            (Stage::Established, Mode::Mptcp) => self.schedule_mptcp(ctx) || self.send_data_fin(ctx),
+            (Stage::Connecting | Stage::Finished | Stage::Failed(_), _) => false,
+        }
+    }
+
+    fn schedule_plain(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        if self.data.snd.buffer.unsent() == 0 || !self.may_cut(ctx.now) {
+            return false;
+        }
+        let Some(Phase::Open(flow)) = self.subflows.first_mut().map(|s| &mut s.phase) else { return false };
+        let mss = flow.payload_mss(0);
+        let room = flow.room(ctx.now);
+        if room == 0 {
+            flow.note_cwnd_limited();
+            self.timing.schedule_at = flow.paced_at(ctx.now);
+            // A closed window is probed from the flow, which has to hold something to be sent for that.
+            if flow.is_idle()
+                && flow.snd_wnd() == 0
+                && let Some(cut) = self.data.snd.buffer.cut(u32::from(mss))
+            {
+                flow.queue(cut.bytes, None);
+                return true;
+            }
+            return false;
+        }
+        let max = room.max(u32::from(mss)).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
+        let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
+        flow.queue(cut.bytes, None);
+        self.note_cut(ctx.now, cut.dsn, mss);
+        self.advance_close(ctx);
+        true
+    }
+
+    /// Nagle's rule in Minshall's variant (RFC 9293 §3.7.4), and the short gathering of small writes.
+    fn may_cut(&mut self, now: Instant) -> bool {
+        let snd = &self.data.snd;
+        let unsent = snd.buffer.unsent();
+        self.timing.cork_until = None;
+        if self.nodelay || snd.is_closed() || unsent >= CORK_BYTES {
+            return true;
+        }
+        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1, |f| f.payload_mss(28));
+        let small_unacked = snd.small_end.is_some_and(|end| end.after(snd.buffer.snd_una()));
+        if unsent < u64::from(mss) && small_unacked {
+            return false;
+        }
+        let busy_until = self.timing.last_cut + CORK;
+        if now < busy_until && snd.buffer.unacked() > 0 {
+            self.timing.cork_until = Some(busy_until);
+            return false;
+        }
+        true
+    }
+
+    fn note_cut(&mut self, now: Instant, dsn: Dsn, mss: u16) {
+        self.timing.last_cut = now;
+        let end = self.data.snd.buffer.snd_nxt();
+        if end.saturating_since(dsn) < u64::from(mss) {
+            self.data.snd.small_end = Some(end);
+        }
+    }
+
+    fn schedule_mptcp(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let snd = &mut self.data.snd;
+        let unsent = snd.buffer.unsent();
+        let reinject = snd.reinject.peek(snd.buffer.snd_una());
+        if unsent == 0 && reinject.is_none() {
+            return false;
+        }
+        if reinject.is_none() && !self.may_cut(ctx.now) {
+            return false;
+        }
+        self.refresh_views(ctx.now);
+        let window_left = self.data.snd.window_left();
+        let blocking_head = if unsent > 0 && window_left == 0 { self.blocking_head() } else { None };
+        let view = View {
+            subflows: &self.views,
+            unsent_bytes: unsent,
+            window_left_bytes: window_left,
+            reinject,
+            blocking_head,
+        };
+        match self.scheduler.next(&view, ctx.now) {
+            Decision::Send { subflow, run: Run::Unsent, max_bytes } => self.give(ctx, subflow, max_bytes),
+            Decision::Send { subflow, run: Run::Again { from }, max_bytes } => {
+                if blocking_head.is_some_and(|head| head.span.start == from) {
+                    self.opportunistic_at = Some(from);
+                }
+                self.give_again(ctx, subflow, from, max_bytes)
+            }
+            Decision::Wait { until } => {
+                let paced = self.subflows.iter().filter_map(Subflow::flow).filter_map(|f| f.paced_at(ctx.now));
+                self.timing.schedule_at = paced.chain(until).min();
+                if window_left > 0 {
+                    for subflow in &mut self.subflows {
+                        if let Some(flow) = subflow.flow_mut() {
+                            flow.note_cwnd_limited();
+                        }
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn refresh_views(&mut self, now: Instant) {
+        self.views.clear();
+        for (index, subflow) in self.subflows.iter().enumerate() {
+            let (true, Some(flow)) = (subflow.is_usable(), subflow.flow()) else { continue };
+            self.views.push(view_of(now, index, subflow, flow));
+        }
+    }
+
+    /// What the peer waits for while its window is exhausted, unless it was helped already.
+    fn blocking_head(&self) -> Option<BlockingHead> {
+        let una = self.data.snd.buffer.snd_una();
+        if self.opportunistic_at == Some(una) || self.subflows.len() < 2 {
+            return None;
+        }
+        for (holder, subflow) in self.subflows.iter().enumerate() {
+            let Some(flow) = subflow.flow() else { continue };
+            for (ssn, len, tag) in flow.outstanding() {
+                let Some(mapping) = tag else { continue };
+                let start = mapping.dsn_at(ssn);
+                if una.within(start, u64::from(len)) {
+                    return Some(BlockingHead { span: Span::new(una, start + u64::from(len)), holder });
+                }
+            }
+        }
+        None
+    }
+
+    /// Cuts new data for a subflow.
+    fn give(&mut self, ctx: &mut Ctx<'_>, index: usize, max_bytes: u32) -> bool {
+        let window_left = u32::try_from(self.data.snd.window_left()).unwrap_or(u32::MAX);
+        let Some(subflow) = self.subflows.get_mut(index) else { return false };
+        let Phase::Open(flow) = &mut subflow.phase else { return false };
+        let mss = flow.payload_mss(28);
+        // Half a segment of window is not worth a segment while others are under way (RFC 9293
+        // §3.8.6.2.1): the window will open.
+        if window_left < u32::from(mss)
+            && u64::from(window_left) < self.data.snd.buffer.unsent()
+            && self.data.snd.buffer.unacked() > 0
+        {
+            return false;
+        }
+        let ssn = flow.queue_end();
+        // RFC 8684 §3.1: the first data carries MP_CAPABLE, whose copy on a second wire segment would
+        // make no sense.
+        let first = ssn == Ssn(1) && matches!(subflow.mp.confirmation, Confirmation::CapableClient);
+        let burst = if first { u32::from(mss) } else { flow.burst_bytes(mss) };
+        let room = flow.room(ctx.now).max(u32::from(mss));
+        let max = max_bytes.min(window_left).min(burst).min(room).min(RUN_BYTES_MAX);
+        let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
+        let len = cut.bytes.len() as u32;
+        let fin = self.data.snd.fin_is_next() && !first;
+        flow.queue(cut.bytes, Some(Mapping { dsn: cut.dsn, ssn, len: len as u16, fin }));
+        if fin {
+            self.data.snd.on_fin_sent(ctx.now);
+        }
+        self.scheduler.on_sent(index, len);
+        self.note_cut(ctx.now, cut.dsn, mss);
+        true
+    }
+
+    /// Sends bytes in flight again on another subflow.
+    fn give_again(&mut self, ctx: &mut Ctx<'_>, index: usize, from: Dsn, max_bytes: u32) -> bool {
+        let Some(flow) = self.subflows.get_mut(index).and_then(Subflow::flow_mut) else { return false };
+        let mss = flow.payload_mss(28);
+        let room = flow.room(ctx.now).max(u32::from(mss));
+        let max = max_bytes.min(room).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
+        let Some(bytes) = self.data.snd.buffer.slice(from, max) else {
+            // Acknowledged meanwhile.
+            self.data.snd.reinject.trim_below(self.data.snd.buffer.snd_una());
+            return false;
+        };
+        let len = bytes.len() as u32;
+        let ssn = flow.queue_end();
+        flow.queue(bytes, Some(Mapping { dsn: from, ssn, len: len as u16, fin: false }));
+        let snd = &mut self.data.snd;
+        if snd.reinject.peek(snd.buffer.snd_una()).is_some_and(|span| span.start == from) {
+            snd.reinject.pop_front(len, snd.buffer.snd_una());
+        }
+        snd.bytes_reinjected += u64::from(len);
+        ctx.counters.mptcp_retrans += 1;
+        self.data.may_fall_back = false;
+        self.scheduler.on_sent(index, len);
+        true
+    }
+
+    /// DATA_FIN on its own, on every subflow (RFC 8684 §3.3.3).
+    fn send_data_fin(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        if !self.data.snd.fin_is_next() || !self.subflows.iter().any(|s| s.is_usable()) {
+            return false;
+        }
+        self.data.snd.on_fin_sent(ctx.now);
+        self.want_ack_everywhere();
+        true
+    }
+
+    /// Has an acknowledgement with the data level's state leave on every subflow.
+    pub(super) fn want_ack_everywhere(&mut self) {
+        for subflow in &mut self.subflows {
+            subflow.mp.ack_wanted = subflow.flow().is_some();
+        }
+    }
+
+    /// DATA_FIN was sent and is not acknowledged.
+    pub(super) fn fin_again_at(&self) -> Option<Instant> {
+        match self.data.snd.fin() {
+            DataFin::Sent { again_at, .. } if self.data.mode == Mode::Mptcp => Some(again_at),
+            _ => None,
+        }
+    }
+}
+
+fn view_of(now: Instant, index: usize, subflow: &Subflow, flow: &SubflowFlow) -> SubflowView {
+    SubflowView {
+        index,
+        srtt: flow.rtt().srtt().unwrap_or_default(),
+        rttvar: flow.rtt().rttvar().unwrap_or_default(),
+        cwnd_bytes: flow.congestion().cwnd(),
+        in_flight_bytes: flow.in_flight(),
+        queued_bytes: flow.queued_bytes(),
+        room_bytes: flow.room(now),
+        pacing_rate: flow.pacing_rate().unwrap_or(0),
+        delivery_rate: flow.delivery_rate(),
+        mss: flow.payload_mss(28),
+        backup: subflow.mp.is_backup(),
+        suspect: flow.is_suspect(),
+    }
+}

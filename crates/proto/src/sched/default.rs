@@ -1,0 +1,114 @@
+//! The scheduler `default`: the subflow that would be done first, as Linux's.
+//!
+//! Of the best class present, the subflow whose bytes queued and on the way drain soonest at its pacing
+//! rate. Beyond Linux, two helps for unequal paths: a subflow without room is passed over instead of
+//! waited for, and when the window is exhausted because a slow subflow carries what the peer waits for, a
+//! much faster one that has room sends that again (opportunistic retransmission, once per range).
+
+use super::{Decision, Run, Scheduler, SubflowView, View, best_class, class};
+use crate::time::Instant;
+
+/// See the module's text. It has no state of its own.
+#[derive(Debug)]
+pub struct Default;
+
+/// A holder this many times slower than the helper is helped.
+const MUCH_FASTER: u32 = 2;
+
+impl Scheduler for Default {
+    fn name(&self) -> &'static str {
+        "default"
+    }
+
+    fn next(&mut self, view: &View<'_>, _now: Instant) -> Decision {
+        let wait = Decision::Wait { until: None };
+        let Some(best) = best_class(view).filter(|s| s.room_bytes > 0).min_by_key(|s| drain_time(s)) else {
+            return wait;
+        };
+        if let Some(span) = view.reinject
+            && !best.suspect
+        {
+            let max_bytes = u32::try_from(span.len()).unwrap_or(u32::MAX);
+            return Decision::Send { subflow: best.index, run: Run::Again { from: span.start }, max_bytes };
+        }
+        if view.unsent_bytes > 0 && view.window_left_bytes > 0 {
+            return Decision::Send { subflow: best.index, run: Run::Unsent, max_bytes: u32::MAX };
+        }
+        if let Some(head) = view.blocking_head
+            && let Some(holder) = view.subflows.iter().find(|s| s.index == head.holder)
+            && holder.index != best.index
+            && class(best) <= class(holder)
+            && best.srtt * MUCH_FASTER < holder.srtt
+        {
+            let max_bytes = u32::try_from(head.span.len()).unwrap_or(u32::MAX);
+            return Decision::Send {
+                subflow: best.index,
+                run: Run::Again { from: head.span.start },
+                max_bytes,
+            };
+        }
+        wait
+    }
+}
+
+/// Nanoseconds until the subflow has nothing left, scaled so that an unknown rate counts as slow only
+/// when something is on the way.
+fn drain_time(subflow: &SubflowView) -> (u64, u64) {
+    let bytes = u64::from(subflow.in_flight_bytes) + u64::from(subflow.queued_bytes);
+    let drain = bytes.saturating_mul(1_000_000_000) / subflow.pacing_rate.max(1);
+    (drain, subflow.srtt.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{subflow, view};
+    use super::*;
+    use crate::ranges::Span;
+    use crate::sched::BlockingHead;
+    use crate::seq::Dsn;
+    use crate::time::Duration;
+
+    fn chosen(view: &View<'_>) -> Option<usize> {
+        match Default.next(view, Instant::ZERO) {
+            Decision::Send { subflow, .. } => Some(subflow),
+            Decision::Wait { .. } => None,
+        }
+    }
+
+    #[test]
+    fn the_subflow_that_drains_first_is_chosen() {
+        let busy = SubflowView { in_flight_bytes: 5000, ..subflow(0) };
+        let slow = SubflowView { in_flight_bytes: 3000, pacing_rate: 100_000, ..subflow(1) };
+        assert_eq!(chosen(&view(&[busy, slow])), Some(0));
+        let full = SubflowView { room_bytes: 0, ..busy };
+        assert_eq!(chosen(&view(&[full, slow])), Some(1), "one without room is passed over");
+        assert_eq!(chosen(&view(&[full])), None);
+    }
+
+    #[test]
+    fn a_backup_serves_only_when_no_other_answers() {
+        let full = SubflowView { room_bytes: 0, ..subflow(0) };
+        let backup = SubflowView { backup: true, ..subflow(1) };
+        assert_eq!(chosen(&view(&[full, backup])), None);
+        let suspect = SubflowView { suspect: true, ..subflow(0) };
+        assert_eq!(chosen(&view(&[suspect, backup])), Some(1));
+        assert_eq!(chosen(&view(&[suspect])), Some(0));
+    }
+
+    #[test]
+    fn a_fast_subflow_helps_out_when_a_slow_one_blocks_the_window() {
+        let fast = SubflowView { srtt: Duration::from_millis(2), ..subflow(0) };
+        let slow = SubflowView { srtt: Duration::from_millis(300), in_flight_bytes: 9000, ..subflow(1) };
+        let subflows = [fast, slow];
+        let span = Span::new(Dsn(5), Dsn(1005));
+        let head = Some(BlockingHead { span, holder: 1 });
+        let blocked = View { window_left_bytes: 0, blocking_head: head, ..view(&subflows) };
+        assert_eq!(
+            Default.next(&blocked, Instant::ZERO),
+            Decision::Send { subflow: 0, run: Run::Again { from: Dsn(5) }, max_bytes: 1000 }
+        );
+        let near = SubflowView { srtt: Duration::from_millis(3), in_flight_bytes: 9000, ..slow };
+        let subflows = [fast, near];
+        assert_eq!(chosen(&View { subflows: &subflows, ..blocked }), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! When an acknowledgement leaves (RFC 9293 §3.8.6.3, RFC 5681 §4.2, RFC 5961 §10).
+
+use polytcp_wire::tcp_option::SackBlock;
+
+use crate::seq::SeqNum;
+use crate::time::{Duration, Instant};
+
+/// Segments that are acknowledged at once after the handshake, so that the peer's window opens
+/// quickly (Linux's `TCP_MAX_QUICKACKS`).
+const QUICK_ACKS: u8 = 16;
+/// Unacceptable segments without data are answered at most this often, so that two hosts do not
+/// acknowledge each other's acknowledgements for ever (Linux's `tcp_invalid_ratelimit`).
+const UNACCEPTABLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a flow owes its peer.
+#[derive(Debug)]
+pub struct AckState {
+    /// The highest acknowledgement that left (RFC 7323's Last.ACK.sent).
+    pub(super) last_ack_sent: SeqNum,
+    /// In-order payload octets since then.
+    unacked_bytes: u32,
+    due: Due,
+    quick: u8,
+    /// A range that came twice, to be reported once (RFC 2883).
+    pub(super) duplicate: Option<SackBlock>,
+    unacceptable_allowed_at: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    Never,
+    Now,
+    At(Instant),
+}
+
+impl AckState {
+    pub(super) fn new(rcv_nxt: SeqNum) -> Self {
+        Self {
+            last_ack_sent: rcv_nxt,
+            unacked_bytes: 0,
+            due: Due::Never,
+            quick: QUICK_ACKS,
+            duplicate: None,
+            unacceptable_allowed_at: Instant::ZERO,
+        }
+    }
+
+    /// Something has to be acknowledged without delay.
+    pub(super) fn at_once(&mut self) {
+        self.due = Due::Now;
+    }
+
+    /// In-order payload came: at least every second full segment is acknowledged at once
+    /// (RFC 9293 MUST-59), others within `delay`.
+    pub(super) fn on_payload(&mut self, now: Instant, len: u32, full_segment: u32, delay: Duration) {
+        self.unacked_bytes = self.unacked_bytes.saturating_add(len);
+        if self.quick > 0 {
+            self.quick -= 1;
+            self.due = Due::Now;
+        } else if self.unacked_bytes >= full_segment.saturating_mul(2) {
+            self.due = Due::Now;
+        } else if self.due == Due::Never {
+            self.due = Due::At(now + delay);
+        }
+    }
+
+    /// An unacceptable segment asks for an acknowledgement; those with data are not part of a loop.
+    pub(super) fn on_unacceptable(&mut self, now: Instant, has_data: bool) {
+        if has_data {
+            self.at_once();
+        } else if now >= self.unacceptable_allowed_at {
+            self.unacceptable_allowed_at = now + UNACCEPTABLE_INTERVAL;
+            self.at_once();
+        }
+    }
+
+    /// An acknowledgement of `rcv_nxt` left, alone or with data.
+    pub(super) fn on_sent(&mut self, rcv_nxt: SeqNum) {
+        self.last_ack_sent = rcv_nxt;
+        self.unacked_bytes = 0;
+        self.due = Due::Never;
+        self.duplicate = None;
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        match self.due {
+            Due::Never => false,
+            Due::Now => true,
+            Due::At(at) => at <= now,
+        }
+    }
+
+    /// When a delayed acknowledgement has to leave.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.due {
+            Due::Never => None,
+            Due::Now => Some(Instant::ZERO),
+            Due::At(at) => Some(at),
+        }
+    }
+}

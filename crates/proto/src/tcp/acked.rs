@@ -1,0 +1,304 @@
+//! What an acknowledgement does to the sending half (RFC 9293 §3.10.7.4, fifth check; RFC 5681; 8985).
+
+use super::cc::AckSample;
+use super::extension::{Abort, Extension};
+use super::flow::{Env, Flow, OwnFin};
+use super::recovery::prr::{Delivery, Prr};
+use super::recovery::{Episode, TimerKind};
+use super::segment::Segment;
+use crate::seq::SeqNum;
+use crate::time::{Duration, Instant, nanos};
+
+/// What one acknowledgement delivered.
+#[derive(Default)]
+struct Delivered {
+    bytes: u32,
+    rtt: Option<Duration>,
+    /// State at the sending of the latest sent one, for the rate sample.
+    latest: Option<(Instant, u64, Instant)>,
+    retransmitted: bool,
+}
+
+impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
+    /// Processes acknowledgement, window and options of an acceptable segment. `None`: the segment has
+    /// to be dropped.
+    pub(super) fn handle_ack<X>(
+        &mut self,
+        env: &mut Env<'_>,
+        segment: &Segment,
+        ext: &mut X,
+    ) -> Result<Option<H>, Abort>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let snd_una = self.snd.board.snd_una();
+        let snd_nxt = self.snd.board.snd_nxt();
+        if segment.ack.after(snd_nxt) {
+            self.acks.at_once();
+            return Ok(None);
+        }
+        // RFC 5961 §5.2: an acknowledgement older than the largest window ever seen is forged or lost.
+        if snd_una.saturating_since(segment.ack) > self.snd.wnd_max.max(1 << 16) {
+            env.counters.tcp_challenge_ack += 1;
+            self.acks.on_unacceptable(env.now, false);
+            return Ok(None);
+        }
+        let window = u32::from(segment.window) << self.snd.wscale;
+        let window_changed = window != self.snd.wnd;
+        if !segment.ack.before(snd_una)
+            && (self.snd.wl1.before(segment.seq)
+                || (self.snd.wl1 == segment.seq && !segment.ack.before(self.snd.wl2)))
+        {
+            self.snd.wnd = window;
+            self.snd.wnd_max = self.snd.wnd_max.max(window);
+            self.snd.wl1 = segment.seq;
+            self.snd.wl2 = segment.ack;
+        }
+        let held = ext.handle_options(env, segment, segment.seq.relative_to(self.irs), window)?;
+        if segment.ack.before(snd_una) {
+            return Ok(Some(held));
+        }
+        let has_signal = !segment.options.mptcp.is_empty() && segment.payload.is_empty();
+        let prior_in_flight = self.snd.board.in_flight();
+        let mut delivered = self.take_delivered(env, segment);
+        if segment.ack.after(snd_una) {
+            self.on_cumulative_progress(env, segment, ext);
+        } else if !self.sack
+            && segment.len() == 0
+            && !window_changed
+            && !self.snd.board.is_empty()
+            // RFC 8684 §3.3: an acknowledgement that carries signalling is no duplicate; a plain DSS is on
+            // every acknowledgement and tells nothing.
+            && !has_signal
+        {
+            self.on_duplicate_ack();
+        }
+        if let Some(sample) = delivered.rtt.take() {
+            self.rtt.on_sample(sample, env.now);
+        }
+        self.sample_rate(env.now, &delivered);
+        let rtt = delivered.latest.map(|(sent, _, _)| env.now.since(sent));
+        self.react(env, segment, delivered.bytes, rtt, prior_in_flight);
+        Ok(Some(held))
+    }
+
+    /// Takes the cumulative and selective acknowledgements into the scoreboard.
+    fn take_delivered(&mut self, env: &mut Env<'_>, segment: &Segment) -> Delivered {
+        let now = env.now;
+        let mut out = Delivered::default();
+        let echoed = self.stamps.and(segment.options.timestamps).map(|ts| ts.ecr);
+        let offset = self.stamps.map_or(0, |s| s.offset);
+        let min_rtt = self.rtt.min_rtt();
+        let rack = &mut self.recovery.rack;
+        let mut on = |sent: &super::recovery::scoreboard::Sent<S>| {
+            out.bytes += sent.len;
+            let age = now.since(sent.last_sent);
+            let again = sent.transmissions > 1;
+            let spurious = again
+                && (echoed.is_some_and(|ecr| {
+                    SeqNum(ecr).before(SeqNum(super::opening::timestamp_at(sent.last_sent, offset)))
+                }) || min_rtt.is_some_and(|min| age < min));
+            rack.on_delivered(now, sent, spurious);
+            out.retransmitted |= again;
+            if !again {
+                // Karn's rule (RFC 6298 §3): only what was sent once is measured; the youngest counts.
+                out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
+            }
+            if out.latest.is_none_or(|(at, ..)| sent.last_sent >= at) {
+                out.latest = Some((sent.last_sent, sent.at_send.delivered, sent.at_send.delivered_time));
+            }
+        };
+        self.snd.board.ack(segment.ack, &mut on);
+        if self.sack {
+            let blocks = segment.options.sack;
+            for (i, block) in blocks.iter().enumerate() {
+                let (left, right) = (SeqNum(block.left), SeqNum(block.right));
+                // RFC 2883 §4: a first block below the cumulative acknowledgement, or inside the second
+                // block, reports a duplicate.
+                let below = !right.after(segment.ack);
+                let inside = blocks.as_slice().get(1).is_some_and(|next| {
+                    !left.before(SeqNum(next.left)) && !right.after(SeqNum(next.right))
+                });
+                if i == 0 && (below || inside) {
+                    env.counters.tcp_dsack_recv += 1;
+                    self.recovery.rack.on_duplicate_report();
+                    self.recovery.tail_probe = None;
+                    continue;
+                }
+                let mut on = |sent: &super::recovery::scoreboard::Sent<S>| {
+                    out.bytes += sent.len;
+                    let spurious = sent.transmissions > 1
+                        && min_rtt.is_some_and(|min| now.since(sent.last_sent) < min);
+                    self.recovery.rack.on_delivered(now, sent, spurious);
+                    if sent.transmissions == 1 {
+                        let age = now.since(sent.last_sent);
+                        out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
+                    }
+                    if out.latest.is_none_or(|(at, ..)| sent.last_sent >= at) {
+                        out.latest =
+                            Some((sent.last_sent, sent.at_send.delivered, sent.at_send.delivered_time));
+                    }
+                };
+                self.snd.board.sack(left, right, &mut on);
+            }
+        }
+        if out.bytes > 0 {
+            self.snd.delivered += u64::from(out.bytes);
+            self.snd.delivered_at = now;
+            self.recovery.on_progress();
+        }
+        out
+    }
+
+    fn on_cumulative_progress<X>(&mut self, env: &mut Env<'_>, segment: &Segment, ext: &mut X)
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        self.recovery.duplicate_acks = 0;
+        self.rtt.on_progress();
+        if self.snd.fin == OwnFin::Sent && segment.ack == self.snd.board.snd_nxt() {
+            self.snd.fin = OwnFin::Acked;
+        }
+        if let Some(probe) = self.recovery.tail_probe
+            && !segment.ack.before(probe.end)
+        {
+            env.counters.tcp_loss_probe_recovery += 1;
+            self.recovery.tail_probe = None;
+        }
+        // RFC 6298 §5.3: progress restarts the timer.
+        self.recovery.timer = None;
+        ext.handle_acked(segment.ack.relative_to(self.iss));
+    }
+
+    /// Fast retransmit without SACK (RFC 5681 §3.2, RFC 6582).
+    fn on_duplicate_ack(&mut self) {
+        self.recovery.duplicate_acks = self.recovery.duplicate_acks.saturating_add(1);
+        if self.recovery.duplicate_acks == 3 {
+            self.mark_front_lost();
+        }
+    }
+
+    fn mark_front_lost(&mut self) {
+        let mss = u32::from(self.snd.mss);
+        self.snd.board.split_at(0, mss);
+        self.snd.board.mark_lost(0);
+    }
+
+    /// Loss detection and the congestion window, after everything was taken in.
+    fn react(
+        &mut self,
+        env: &mut Env<'_>,
+        segment: &Segment,
+        delivered: u32,
+        rtt: Option<Duration>,
+        prior_in_flight: u32,
+    ) {
+        let now = env.now;
+        let snd_una = self.snd.board.snd_una();
+        let partial = match self.recovery.episode {
+            Episode::Open => false,
+            Episode::Fast { until, .. } | Episode::Loss { until } => snd_una.before(until),
+        };
+        if !partial && !self.recovery.in_open() {
+            self.leave_recovery(now);
+        } else if partial && !self.sack && delivered > 0 {
+            // RFC 6582 §3.2 step 5: a partial acknowledgement reveals the next loss.
+            self.mark_front_lost();
+        }
+        let newly_lost = self.detect_losses(now);
+        if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
+            self.enter_fast_recovery(env, prior_in_flight);
+        }
+        let in_flight = self.snd.board.in_flight();
+        let mss = u32::from(self.snd.mss);
+        match &mut self.recovery.episode {
+            Episode::Fast { prr, .. } => {
+                let cwnd = prr.on_ack(Delivery {
+                    delivered_bytes: delivered,
+                    in_flight,
+                    mss,
+                    safe_ack: delivered > 0 && segment.ack == snd_una && newly_lost == 0,
+                });
+                self.cc.set_cwnd(cwnd);
+            }
+            Episode::Open | Episode::Loss { .. } => {
+                if delivered > 0 {
+                    self.grow(now, delivered, rtt, prior_in_flight);
+                }
+            }
+        }
+        self.arm_timer(now);
+    }
+
+    fn grow(&mut self, now: Instant, delivered: u32, rtt: Option<Duration>, prior_in_flight: u32) {
+        let in_slow_start = self.cc.in_slow_start();
+        let cwnd_limited = self.snd.cwnd_limited
+            || (in_slow_start && self.cc.cwnd() < prior_in_flight.saturating_mul(2));
+        self.snd.cwnd_limited = false;
+        self.cc.on_ack(&AckSample {
+            now,
+            acked_bytes: delivered,
+            rtt,
+            min_rtt: self.rtt.min_rtt(),
+            srtt: self.rtt.srtt(),
+            in_flight: prior_in_flight,
+            cwnd_limited,
+            app_limited: !cwnd_limited,
+            delivery_rate: Some(self.snd.delivery_rate).filter(|rate| *rate > 0),
+            mss: u32::from(self.snd.mss),
+            ecn_echo: false,
+        });
+    }
+
+    /// Marks what RACK judges lost, and remembers when the next one would be. Returns newly lost octets.
+    pub(super) fn detect_losses(&mut self, now: Instant) -> u32 {
+        if !self.sack || (self.snd.board.sacked_bytes() == 0 && self.snd.board.retransmitted_bytes() == 0) {
+            return 0;
+        }
+        let hurry = !self.recovery.in_open()
+            || self.snd.board.sacked_bytes() >= 3 * u32::from(self.snd.mss);
+        let mut next = None;
+        let judge = self.recovery.rack.judge(now, self.rtt.srtt(), self.rtt.min_rtt(), hurry, &mut next);
+        let lost = self.snd.board.detect_lost(judge);
+        match (next, self.recovery.timer) {
+            (Some(at), _) => self.recovery.timer = Some((at, TimerKind::Reorder)),
+            (None, Some((_, TimerKind::Reorder))) => self.recovery.timer = None,
+            (None, _) => {}
+        }
+        lost
+    }
+
+    pub(super) fn enter_fast_recovery(&mut self, env: &mut Env<'_>, prior_in_flight: u32) {
+        self.cc.on_loss(env.now, prior_in_flight);
+        if self.sack {
+            env.counters.tcp_sack_recovery += 1;
+        } else {
+            env.counters.tcp_reno_recovery += 1;
+        }
+        self.recovery.episode = Episode::Fast {
+            until: self.snd.board.snd_nxt(),
+            prr: Prr::enter(prior_in_flight, self.cc.ssthresh()),
+        };
+    }
+
+    fn leave_recovery(&mut self, now: Instant) {
+        if matches!(self.recovery.episode, Episode::Fast { .. }) {
+            self.cc.on_recovery_exit(now);
+        }
+        self.recovery.rack.on_recovery_exit();
+        self.recovery.episode = Episode::Open;
+    }
+
+    /// Delivery rate over the flight of the latest sent of the delivered segments: what arrived since it
+    /// left, by the longer of the times for that.
+    fn sample_rate(&mut self, now: Instant, delivered: &Delivered) {
+        let Some((_, delivered_before, delivered_time)) = delivered.latest else { return };
+        let interval = nanos(now.since(delivered_time));
+        if interval == 0 || delivered.retransmitted {
+            return;
+        }
+        let bytes = self.snd.delivered.saturating_sub(delivered_before);
+        let rate = u128::from(bytes) * 1_000_000_000 / u128::from(interval);
+        self.snd.delivery_rate = u64::try_from(rate).unwrap_or(u64::MAX);
+    }
+}

@@ -1,0 +1,555 @@
+//! One TCP flow in the synchronized states, from ESTABLISHED to its end (RFC 9293 §3.10.7.4).
+//!
+//! A [`Flow`] owns the sequence spaces, the retransmission queue, loss recovery and congestion control of
+//! one four-tuple. It leaves addresses and checksums to the host, and the meaning of the payload to an
+//! [`Extension`]. Its state names (FIN-WAIT-1 …) follow from two facts it keeps: how far our own FIN
+//! is, and whether the peer's was received.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+use polytcp_wire::tcp::TcpFlags;
+
+use super::ack::AckState;
+use super::cc::{self, CongestionControl};
+use super::extension::{Abort, Extension};
+use super::opening::Agreed;
+use super::recovery::Recovery;
+use super::recovery::scoreboard::Scoreboard;
+use super::rtt::RttEstimator;
+use super::segment::{Outgoing, Segment};
+use super::time_wait::TimeWait;
+use crate::config::TcpConfig;
+use crate::counters::Counters;
+use crate::reassembly::Reassembly;
+use crate::seq::{SeqNum, Ssn};
+use crate::time::{Duration, Instant};
+
+/// Out-of-order pieces that one flow holds at most; beyond it the newest are refused, and the peer
+/// retransmits them.
+const OUT_OF_ORDER_ENTRIES_MAX: usize = 4096;
+
+/// What a flow borrows for the length of one call.
+pub struct Env<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Settings of the host.
+    pub config: &'a TcpConfig,
+    /// Counters of the host.
+    pub counters: &'a mut Counters,
+}
+
+/// What an owner decides when it makes a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowParams<'a> {
+    /// Name of the congestion control; unknown names give the default.
+    pub congestion_control: &'a str,
+    /// Largest payload of one outgoing segment: more than an MSS only with segmentation offload.
+    pub segment_bytes_max: u32,
+}
+
+/// How far our FIN is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OwnFin {
+    /// Not asked for.
+    None,
+    /// It goes after the queue.
+    Queued,
+    /// Sent; its number is the last before SND.NXT.
+    Sent,
+    /// Acknowledged.
+    Acked,
+}
+
+/// RFC 9293 §3.3.2, from ESTABLISHED on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Data flows both ways.
+    Established,
+    /// Our FIN is not acknowledged.
+    FinWait1,
+    /// Our FIN is acknowledged; the peer may still send.
+    FinWait2,
+    /// The peer has sent FIN; we may still send.
+    CloseWait,
+    /// Both FINs crossed; ours is not acknowledged.
+    Closing,
+    /// The peer closed first; our FIN is not acknowledged.
+    LastAck,
+    /// All done; remembers the four-tuple.
+    TimeWait,
+    /// All done.
+    Closed,
+}
+
+/// Why a flow is over, as its owner has to treat it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Both FINs are acknowledged and the peer's came last: its four-tuple goes to TIME-WAIT.
+    TimeWait,
+    /// Both FINs are acknowledged and ours came last.
+    Closed,
+    /// The peer reset it.
+    PeerReset,
+    /// The layer above found a violation: a RST with this MP_TCPRST reason has to leave.
+    Violation(Abort),
+    /// Too many retransmissions without an answer.
+    TimedOut,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub(super) struct SendHalf<S> {
+    pub(super) board: Scoreboard<S>,
+    /// Not sent yet, in order; each run lies in one mapping.
+    pub(super) queue: VecDeque<(Bytes, S)>,
+    pub(super) queued_bytes: u32,
+    pub(super) fin: OwnFin,
+    pub(super) wnd: u32,
+    pub(super) wl1: SeqNum,
+    pub(super) wl2: SeqNum,
+    pub(super) wnd_max: u32,
+    pub(super) wscale: u8,
+    /// The peer's MSS and ours, the smaller; options count against it (RFC 6691).
+    pub(super) mss: u16,
+    pub(super) segment_bytes_max: u32,
+    /// The window belongs to the layer above, which never queues beyond it (RFC 8684 §3.3.4).
+    pub(super) window_is_shared: bool,
+    pub(super) pace_next: Instant,
+    pub(super) last_sent: Instant,
+    pub(super) cwnd_limited: bool,
+    pub(super) probe: bool,
+    pub(super) delivered: u64,
+    pub(super) delivered_at: Instant,
+    pub(super) delivery_rate: u64,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub(super) struct ReceiveHalf<H> {
+    pub(super) nxt: SeqNum,
+    /// Right edge announced; never moves back.
+    pub(super) adv: SeqNum,
+    pub(super) wscale: u8,
+    pub(super) out_of_order: Reassembly<SeqNum, H>,
+    /// Where the peer's FIN is, once seen; it counts when everything before it came.
+    pub(super) fin_at: Option<SeqNum>,
+    pub(super) fin: bool,
+    pub(super) last_at: Instant,
+    /// Largest payload per wire segment seen, for the acknowledgement of every second one.
+    pub(super) full_segment: u32,
+}
+
+/// Timestamps in use (RFC 7323).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamps {
+    pub(super) offset: u32,
+    pub(super) recent: u32,
+    pub(super) recent_at: Instant,
+}
+
+/// What a flow has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlowTotals {
+    /// Payload octets sent, retransmissions included.
+    pub bytes_sent: u64,
+    /// Payload octets received in order.
+    pub bytes_received: u64,
+    /// Payload octets sent again.
+    pub bytes_retransmitted: u64,
+    /// Segments sent again.
+    pub retransmissions: u64,
+}
+
+/// One flow. `S` travels with what is sent, `H` with what is received; see [`Extension`].
+#[derive(Debug)]
+pub struct Flow<S, H> {
+    pub(super) iss: SeqNum,
+    pub(super) irs: SeqNum,
+    pub(super) snd: SendHalf<S>,
+    pub(super) rcv: ReceiveHalf<H>,
+    pub(super) acks: AckState,
+    pub(super) stamps: Option<Stamps>,
+    pub(super) sack: bool,
+    pub(super) rtt: RttEstimator,
+    pub(super) recovery: Recovery,
+    pub(super) cc: Box<dyn CongestionControl>,
+    /// The peer's FIN was processed before ours left: the last side to close needs no TIME-WAIT.
+    pub(super) passive_close: bool,
+    pub(super) keepalive_probes: u8,
+    pub(super) totals: FlowTotals,
+}
+
+/// RFC 7323 §5.5: a timestamp older than 24 days is not compared with.
+const PAWS_IDLE: Duration = Duration::from_secs(24 * 24 * 3600);
+
+impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
+    /// A flow in ESTABLISHED, from what the handshake agreed.
+    pub fn new(now: Instant, agreed: &Agreed, params: FlowParams<'_>) -> Self {
+        let initial = cc::Initial { mss: u32::from(agreed.mss), initial_window_segments: 10 };
+        let cc = cc::by_name(params.congestion_control, initial)
+            .unwrap_or_else(|| Box::new(cc::cubic::Cubic::new(initial)));
+        let mut rtt = RttEstimator::new();
+        match agreed.rtt {
+            Some(sample) => rtt.on_sample(sample, now),
+            None => rtt.on_unmeasured_handshake(),
+        }
+        let snd_una = agreed.iss + 1;
+        let rcv_nxt = agreed.irs + 1;
+        Self {
+            iss: agreed.iss,
+            irs: agreed.irs,
+            snd: SendHalf {
+                board: Scoreboard::new(snd_una),
+                queue: VecDeque::new(),
+                queued_bytes: 0,
+                fin: OwnFin::None,
+                wnd: agreed.snd_wnd,
+                wl1: agreed.irs,
+                wl2: agreed.iss,
+                wnd_max: agreed.snd_wnd,
+                wscale: agreed.snd_wscale,
+                mss: agreed.mss,
+                segment_bytes_max: params.segment_bytes_max,
+                window_is_shared: false,
+                pace_next: now,
+                last_sent: now,
+                cwnd_limited: false,
+                probe: false,
+                delivered: 0,
+                delivered_at: now,
+                delivery_rate: 0,
+            },
+            rcv: ReceiveHalf {
+                nxt: rcv_nxt,
+                adv: rcv_nxt + agreed.rcv_wnd,
+                wscale: agreed.rcv_wscale,
+                out_of_order: Reassembly::new(OUT_OF_ORDER_ENTRIES_MAX),
+                fin_at: None,
+                fin: false,
+                last_at: now,
+                full_segment: u32::from(agreed.mss),
+            },
+            acks: AckState::new(rcv_nxt),
+            stamps: agreed
+                .timestamps
+                .map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
+            sack: agreed.sack,
+            rtt,
+            recovery: Recovery::new(snd_una),
+            cc,
+            passive_close: false,
+            keepalive_probes: 0,
+            totals: FlowTotals::default(),
+        }
+    }
+
+    /// The RFC's name for where the flow is.
+    pub fn state(&self) -> State {
+        match (self.snd.fin, self.rcv.fin, self.passive_close) {
+            (OwnFin::None | OwnFin::Queued, false, _) => State::Established,
+            (OwnFin::None | OwnFin::Queued, true, _) => State::CloseWait,
+            (OwnFin::Sent, false, _) => State::FinWait1,
+            (OwnFin::Acked, false, _) => State::FinWait2,
+            (OwnFin::Sent, true, false) => State::Closing,
+            (OwnFin::Sent, true, true) => State::LastAck,
+            (OwnFin::Acked, true, false) => State::TimeWait,
+            (OwnFin::Acked, true, true) => State::Closed,
+        }
+    }
+
+    /// Initial send sequence number.
+    pub fn iss(&self) -> SeqNum {
+        self.iss
+    }
+
+    /// Initial receive sequence number.
+    pub fn irs(&self) -> SeqNum {
+        self.irs
+    }
+
+    /// Where the next queued octet goes, relative.
+    pub fn queue_end(&self) -> Ssn {
+        (self.snd.board.snd_nxt() + self.snd.queued_bytes).relative_to(self.iss)
+    }
+
+    /// Everything below was acknowledged, relative.
+    pub fn snd_una(&self) -> Ssn {
+        self.snd.board.snd_una().relative_to(self.iss)
+    }
+
+    /// The next octet expected, relative.
+    pub fn rcv_nxt(&self) -> Ssn {
+        self.rcv.nxt.relative_to(self.irs)
+    }
+
+    /// Nothing is queued, and nothing sent waits for its acknowledgement.
+    pub fn is_idle(&self) -> bool {
+        self.snd.queue.is_empty() && self.snd.board.is_empty()
+    }
+
+    /// Octets queued and not sent.
+    pub fn queued_bytes(&self) -> u32 {
+        self.snd.queued_bytes
+    }
+
+    /// Octets on the way.
+    pub fn in_flight(&self) -> u32 {
+        self.snd.board.in_flight()
+    }
+
+    /// Octets sent and not acknowledged cumulatively, lost and selectively acknowledged ones included.
+    pub fn unacked(&self) -> u32 {
+        self.snd.board.snd_nxt().saturating_since(self.snd.board.snd_una())
+    }
+
+    /// What was sent and not acknowledged, in order, with its tags: (relative number, length, tag).
+    pub fn outstanding(&self) -> impl Iterator<Item = (Ssn, u32, &S)> {
+        self.snd
+            .board
+            .iter()
+            .map(|sent| (sent.seq.relative_to(self.iss), sent.bytes.len() as u32, &sent.tag))
+    }
+
+    /// What is queued and not sent, with its tags: (relative number, length, tag).
+    pub fn queued(&self) -> impl Iterator<Item = (Ssn, u32, &S)> {
+        let start = self.snd.board.snd_nxt().relative_to(self.iss);
+        self.snd.queue.iter().scan(start, |at, (bytes, tag)| {
+            let here = *at;
+            *at += bytes.len() as u32;
+            Some((here, bytes.len() as u32, tag))
+        })
+    }
+
+    /// Round-trip statistics.
+    pub fn rtt(&self) -> &RttEstimator {
+        &self.rtt
+    }
+
+    /// The congestion controller.
+    pub fn congestion(&self) -> &dyn CongestionControl {
+        &*self.cc
+    }
+
+    /// What the flow did so far.
+    pub fn totals(&self) -> FlowTotals {
+        self.totals
+    }
+
+    /// Payload octets per second that the peer confirmed lately; 0 before the first sample.
+    pub fn delivery_rate(&self) -> u64 {
+        self.snd.delivery_rate
+    }
+
+    /// Payload octets of a full segment, when each carries `reserved` octets of the extension.
+    pub fn payload_mss(&self, reserved: usize) -> u16 {
+        let stamps = if self.stamps.is_some() { 12 } else { 0 };
+        self.snd.mss.saturating_sub(stamps + reserved as u16).max(1)
+    }
+
+    /// When something was received last.
+    pub fn last_received_at(&self) -> Instant {
+        self.rcv.last_at
+    }
+
+    /// Memory that out-of-order payload pins, in octets.
+    pub fn out_of_order_bytes(&self) -> usize {
+        self.rcv.out_of_order.buffer_bytes()
+    }
+
+    /// The path does not answer: a tail loss probe or a retransmission timeout found no
+    /// acknowledgement since, or the flow's data was not acknowledged for long.
+    pub fn is_suspect(&self) -> bool {
+        self.recovery.is_suspect()
+    }
+
+    /// The peer's FIN was received and everything before it.
+    pub fn peer_closed(&self) -> bool {
+        self.rcv.fin
+    }
+
+    /// Our FIN was asked for.
+    pub fn is_closing(&self) -> bool {
+        self.snd.fin != OwnFin::None
+    }
+
+    /// Tells whose window limits the flow.
+    pub fn set_window_is_shared(&mut self, shared: bool) {
+        self.snd.window_is_shared = shared;
+    }
+
+    /// The peer's window as it last announced it, in octets.
+    pub fn snd_wnd(&self) -> u32 {
+        self.snd.wnd
+    }
+
+    /// The interface's MTU changed; `mss` is what it leaves beside the smallest headers.
+    pub fn limit_mss(&mut self, mss: u16) {
+        if mss < self.snd.mss {
+            self.snd.mss = mss;
+            self.cc.set_mss(u32::from(mss));
+        }
+    }
+
+    /// `seq` was sent and not acknowledged.
+    pub fn is_in_flight(&self, seq: SeqNum) -> bool {
+        seq.within(self.snd.board.snd_una(), self.unacked())
+    }
+
+    /// The path takes only smaller segments than were sent: what is on the way is sent again in such.
+    pub fn shrink_mss(&mut self, mss: u16) {
+        if mss < self.snd.mss {
+            self.limit_mss(mss);
+            self.snd.board.mark_all_lost();
+        }
+    }
+
+    /// Appends a run of payload. The caller asked [`room`](Self::room) before.
+    pub fn queue(&mut self, bytes: Bytes, tag: S) {
+        debug_assert!(self.snd.fin == OwnFin::None, "queued behind FIN");
+        self.snd.queued_bytes += bytes.len() as u32;
+        self.snd.queue.push_back((bytes, tag));
+    }
+
+    /// Closes our direction after what is queued (FIN).
+    pub fn close(&mut self) {
+        if self.snd.fin == OwnFin::None {
+            self.snd.fin = OwnFin::Queued;
+        }
+    }
+
+    /// Has an acknowledgement leave at once.
+    pub fn ack_now(&mut self) {
+        self.acks.at_once();
+    }
+
+    /// Has a window probe leave at once: an empty segment below the peer's window, which has to be
+    /// answered with its acknowledgement and window (RFC 9293 §3.10.7.4, first check).
+    pub fn probe_now(&mut self) {
+        self.snd.probe = true;
+    }
+
+    /// The reset that ends this flow from our side.
+    pub fn reset<X>(&self, env: &mut Env<'_>, ext: &mut X) -> Outgoing
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let mut out = Outgoing::bare(
+            self.snd.board.snd_nxt(),
+            self.rcv.nxt,
+            TcpFlags::RST | TcpFlags::ACK,
+            0,
+        );
+        for option in ext.options(env, super::extension::Carrier::Reset, out.options.remaining()).iter() {
+            // The extension kept to the room that it was told.
+            let _ = out.options.push(polytcp_wire::tcp_option::TcpOption::Mptcp(*option));
+        }
+        out
+    }
+
+    /// Processes a segment of the flow (RFC 9293 §3.10.7.4). `None`: the flow goes on.
+    pub fn handle_segment<X>(&mut self, env: &mut Env<'_>, segment: Segment, ext: &mut X) -> Option<End>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let now = env.now;
+        // RFC 7323 §5.3 R1: PAWS comes before everything, but a reset is not held back by it.
+        if self.fails_paws(now, &segment) && !segment.is_rst() {
+            env.counters.paws_estab += 1;
+            self.acks.on_unacceptable(now, segment.len() > 0);
+            return None;
+        }
+        if !self.is_acceptable(&segment) {
+            if segment.is_rst() {
+                return None;
+            }
+            if segment.is_syn() {
+                env.counters.tcp_syn_challenge += 1;
+            }
+            self.report_duplicate(&segment);
+            self.acks.on_unacceptable(now, segment.len() > 0);
+            return None;
+        }
+        if segment.is_rst() {
+            // RFC 5961 §3.2: only at exactly RCV.NXT; elsewhere in the window it may be forged.
+            if segment.seq == self.rcv.nxt {
+                return Some(End::PeerReset);
+            }
+            env.counters.tcp_challenge_ack += 1;
+            self.acks.on_unacceptable(now, false);
+            return None;
+        }
+        if segment.is_syn() {
+            // RFC 5961 §4.2.
+            env.counters.tcp_syn_challenge += 1;
+            self.acks.on_unacceptable(now, false);
+            return None;
+        }
+        if !segment.is_ack() {
+            return None;
+        }
+        self.rcv.last_at = now;
+        self.keepalive_probes = 0;
+        self.note_timestamp(now, &segment);
+        let held = match self.handle_ack(env, &segment, ext) {
+            Ok(Some(held)) => held,
+            Ok(None) => return None,
+            Err(abort) => return Some(End::Violation(abort)),
+        };
+        if let Err(abort) = self.handle_payload(env, segment, held, ext) {
+            return Some(End::Violation(abort));
+        }
+        self.end_of_life()
+    }
+
+    /// What is remembered of the flow in TIME-WAIT.
+    pub fn time_wait(&self, expires_at: Instant) -> TimeWait {
+        TimeWait {
+            snd_nxt: self.snd.board.snd_nxt(),
+            rcv_nxt: self.rcv.nxt,
+            ts_recent: self.stamps.map(|s| s.recent),
+            expires_at,
+        }
+    }
+
+    /// TIME-WAIT or CLOSED, once both directions are done.
+    fn end_of_life(&self) -> Option<End> {
+        match self.state() {
+            State::TimeWait => Some(End::TimeWait),
+            State::Closed => Some(End::Closed),
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => None,
+        }
+    }
+
+    /// RFC 7323 §5.3 R1.
+    fn fails_paws(&self, now: Instant, segment: &Segment) -> bool {
+        let (Some(stamps), Some(ts)) = (self.stamps, segment.options.timestamps) else { return false };
+        SeqNum(ts.val).before(SeqNum(stamps.recent)) && now.since(stamps.recent_at) < PAWS_IDLE
+    }
+
+    /// RFC 7323 §4.3 (2).
+    fn note_timestamp(&mut self, now: Instant, segment: &Segment) {
+        let last_ack_sent = self.acks.last_ack_sent;
+        if let (Some(stamps), Some(ts)) = (self.stamps.as_mut(), segment.options.timestamps)
+            && !segment.seq.after(last_ack_sent)
+            && !SeqNum(ts.val).before(SeqNum(stamps.recent))
+        {
+            stamps.recent = ts.val;
+            stamps.recent_at = now;
+        }
+    }
+
+    /// The octets of our timestamp clock at `now`.
+    pub(super) fn timestamp(&self, now: Instant) -> Option<polytcp_wire::tcp_option::Timestamps> {
+        self.stamps.map(|s| polytcp_wire::tcp_option::Timestamps {
+            val: super::opening::timestamp_at(now, s.offset),
+            ecr: s.recent,
+        })
+    }
+}

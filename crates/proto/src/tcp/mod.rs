@@ -1,0 +1,19 @@
+//! One TCP flow: a subflow of an MPTCP connection, or a plain TCP socket (RFC 9293).
+//!
+//! Read [`opening`] for the handshake, then [`flow`] for the synchronized states, which [`recv`],
+//! [`send`], [`ack`] and [`recovery`] divide among them.
+
+pub mod ack;
+mod acked;
+pub mod cc;
+pub mod extension;
+pub mod flow;
+pub mod isn;
+pub mod opening;
+mod recv;
+pub mod recovery;
+pub mod rtt;
+pub mod segment;
+mod send;
+pub mod time_wait;
+mod timers;

@@ -1,0 +1,356 @@
+//! The handshake of one flow: SYN-SENT and SYN-RECEIVED (RFC 9293 §3.5, §3.10.7.3).
+//!
+//! An [`Opening`] owns what exists before both sides agree: the initial sequence number, the options
+//! offered, the SYN's retransmission timer. It judges segments and says what follows; its owner adds
+//! the options of the layer above and builds the [`super::flow::Flow`] from what was agreed.
+
+use polytcp_wire::tcp::TcpFlags;
+use polytcp_wire::tcp_options::{NoRoom, OptionBuf, TcpOption, TcpOptions, Timestamps};
+
+use super::segment::{Outgoing, Segment};
+use crate::seq::SeqNum;
+use crate::time::{Duration, Instant};
+
+/// RFC 6298 §2.1: the timeout before any measurement.
+pub const INITIAL_RTO: Duration = Duration::from_secs(1);
+/// No SYN waits longer than this for its repetition (RFC 6298 §2.5 allows a ceiling of 60 s or more).
+const SYN_RTO_MAX: Duration = Duration::from_secs(64);
+/// The MSS assumed when the peer names none (RFC 9293 §3.7.1, MUST-15): 536 for IPv4, 1220 for IPv6.
+const DEFAULT_MSS_V4: u16 = 536;
+const DEFAULT_MSS_V6: u16 = 1220;
+
+/// What this side offers in its SYN or SYN/ACK.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// Our MSS option: the interface's MTU without the smallest headers.
+    pub mss: u16,
+    /// Our window scale, 0..=14.
+    pub window_scale: u8,
+    /// Receive window in bytes, before scaling.
+    pub window_bytes: u32,
+    /// Offset of this connection's timestamps from the clock (RFC 7323 §5.4).
+    pub timestamp_offset: u32,
+    /// The flow runs over IPv6.
+    pub ipv6: bool,
+}
+
+/// What both sides' SYNs agreed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed {
+    /// Initial send sequence number.
+    pub iss: SeqNum,
+    /// Initial receive sequence number.
+    pub irs: SeqNum,
+    /// The smaller of both MSS options.
+    pub mss: u16,
+    /// Shift of the windows that we announce; `None` without the option on both sides.
+    pub rcv_wscale: u8,
+    /// Shift of the windows that the peer announces.
+    pub snd_wscale: u8,
+    /// Both sent SACK-permitted.
+    pub sack: bool,
+    /// Timestamps in use: our offset, and the peer's value to echo.
+    pub timestamps: Option<AgreedTimestamps>,
+    /// The peer's window in bytes.
+    pub snd_wnd: u32,
+    /// Window that we announced in the SYN or SYN/ACK.
+    pub rcv_wnd: u32,
+    /// A measured round trip, unless the SYN was repeated (Karn).
+    pub rtt: Option<Duration>,
+}
+
+/// Timestamps as the handshake left them.
+#[derive(Clone, Copy, Debug)]
+pub struct AgreedTimestamps {
+    /// Offset of our clock.
+    pub offset: u32,
+    /// The peer's latest value.
+    pub recent: u32,
+}
+
+/// Which side started, and what is known of the peer because of that.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// We sent a SYN and know nothing of the peer.
+    SynSent,
+    /// We have the peer's SYN, and sent SYN/ACK.
+    SynReceived { irs: SeqNum, peer: PeerSyn },
+}
+
+/// The peer's SYN options that matter later.
+#[derive(Clone, Copy, Debug)]
+struct PeerSyn {
+    mss: u16,
+    window_scale: Option<u8>,
+    sack: bool,
+    timestamp: Option<u32>,
+}
+
+impl PeerSyn {
+    fn read(segment: &Segment, ipv6: bool) -> Self {
+        let TcpOptions { mss, window_scale, sack_permitted, timestamps, .. } = segment.options;
+        let default = if ipv6 { DEFAULT_MSS_V6 } else { DEFAULT_MSS_V4 };
+        Self {
+            // A hostile MSS of a few octets would make every segment carry almost nothing; Linux's floor
+            // (TCP_MIN_SND_MSS 48) leaves 8 octets beside full options.
+            mss: mss.unwrap_or(default).max(88),
+            window_scale: window_scale.map(|shift| shift.min(14)),
+            sack: sack_permitted,
+            timestamp: timestamps.map(|t| t.val),
+        }
+    }
+}
+
+/// What a segment means to a handshake.
+#[derive(Debug)]
+pub enum OpeningVerdict {
+    /// Nothing happens.
+    Ignore,
+    /// Send this, nothing else changes.
+    Answer(Outgoing),
+    /// The peer refused (RFC 9293 §3.10.7.3, second check).
+    Refused,
+    /// A SYN without ACK came while we were in SYN-SENT: we are in SYN-RECEIVED now, and the SYN/ACK
+    /// has to be sent (simultaneous open).
+    Crossed,
+    /// Both sides agree; the segment that did it must be processed by the new flow (its ACK, its
+    /// payload), except the SYN/ACK itself, which only needs to be acknowledged.
+    Agreed(Agreed),
+}
+
+/// One flow's handshake.
+#[derive(Debug)]
+pub struct Opening {
+    iss: SeqNum,
+    offer: Offer,
+    side: Side,
+    /// When the first SYN or SYN/ACK left.
+    first_sent: Option<Instant>,
+    /// How many left so far.
+    sent: u8,
+    /// When the next one is due.
+    deadline: Instant,
+    rto: Duration,
+}
+
+impl Opening {
+    /// SYN-SENT: a SYN is due at once.
+    pub fn active(now: Instant, iss: SeqNum, offer: Offer) -> Self {
+        Self {
+            iss,
+            offer,
+            side: Side::SynSent,
+            first_sent: None,
+            sent: 0,
+            deadline: now,
+            rto: INITIAL_RTO,
+        }
+    }
+
+    /// SYN-RECEIVED: a SYN/ACK is due at once.
+    pub fn passive(now: Instant, iss: SeqNum, offer: Offer, syn: &Segment) -> Self {
+        Self {
+            iss,
+            offer,
+            side: Side::SynReceived { irs: syn.seq, peer: PeerSyn::read(syn, offer.ipv6) },
+            first_sent: None,
+            sent: 0,
+            deadline: now,
+            rto: INITIAL_RTO,
+        }
+    }
+
+    /// How many SYNs or SYN/ACKs were sent.
+    pub fn sent(&self) -> u8 {
+        self.sent
+    }
+
+    /// Our initial sequence number.
+    pub fn iss(&self) -> SeqNum {
+        self.iss
+    }
+
+    /// The round trip that an acknowledgement at `now` would measure: from the only transmission, none
+    /// when there were several (Karn's rule).
+    pub fn handshake_rtt(&self, now: Instant) -> Option<Duration> {
+        if self.sent == 1 { self.first_sent.map(|sent| now.since(sent)) } else { None }
+    }
+
+    /// True in SYN-RECEIVED.
+    pub fn is_syn_received(&self) -> bool {
+        matches!(self.side, Side::SynReceived { .. })
+    }
+
+    /// When [`poll_transmit`](Self::poll_transmit) has the next SYN or SYN/ACK.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The SYN or SYN/ACK, when one is due. `room` octets of options are left for `write_extra`.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        linear_timeouts: u8,
+        write_extra: impl FnOnce(&mut OptionBuf) -> Result<(), NoRoom>,
+    ) -> Option<Outgoing> {
+        if now < self.deadline {
+            return None;
+        }
+        self.sent = self.sent.saturating_add(1);
+        self.first_sent.get_or_insert(now);
+        // Linux: the first `tcp_syn_linear_timeouts` (4) repetitions are not backed off.
+        if self.sent > 1 && self.sent > linear_timeouts {
+            self.rto = (self.rto * 2).min(SYN_RTO_MAX);
+        }
+        self.deadline = now + self.rto;
+        Some(self.syn(now, write_extra))
+    }
+
+    /// Has the SYN or SYN/ACK sent again at once: the peer repeated its own.
+    pub fn repeat(&mut self, now: Instant) {
+        self.deadline = now;
+    }
+
+    fn syn(&self, now: Instant, write_extra: impl FnOnce(&mut OptionBuf) -> Result<(), NoRoom>) -> Outgoing {
+        let window = self.offer.window_bytes.min(u32::from(u16::MAX)) as u16;
+        let val = timestamp_at(now, self.offer.timestamp_offset);
+        let mut options = OptionBuf::new();
+        // 4 + 12 + 4 octets: always fits into 40.
+        let _ = options.push(TcpOption::Mss(self.offer.mss));
+        let segment = match self.side {
+            Side::SynSent => {
+                let _ = options.push(TcpOption::SackPermittedTimestamps(Timestamps { val, ecr: 0 }));
+                let _ = options.push(TcpOption::WindowScale(self.offer.window_scale));
+                Outgoing::bare(self.iss, SeqNum(0), TcpFlags::SYN, window)
+            }
+            Side::SynReceived { irs, peer } => {
+                // RFC 7323 §1.3, §2.2: each option only in answer to the peer's.
+                match (peer.timestamp, peer.sack) {
+                    (Some(ecr), true) => {
+                        let _ = options.push(TcpOption::SackPermittedTimestamps(Timestamps { val, ecr }));
+                    }
+                    (Some(ecr), false) => {
+                        let _ = options.push(TcpOption::Timestamps(Timestamps { val, ecr }));
+                    }
+                    (None, true) => {
+                        let _ = options.push(TcpOption::SackPermitted);
+                    }
+                    (None, false) => {}
+                }
+                if peer.window_scale.is_some() {
+                    let _ = options.push(TcpOption::WindowScale(self.offer.window_scale));
+                }
+                Outgoing::bare(self.iss, irs + 1, TcpFlags::SYN | TcpFlags::ACK, window)
+            }
+        };
+        // Without room the SYN goes out without the extension: plain TCP.
+        let _ = write_extra(&mut options);
+        Outgoing { options, ..segment }
+    }
+
+    /// Judges a segment for this handshake (RFC 9293 §3.10.7.3 and, for SYN-RECEIVED, §3.10.7.4).
+    pub fn handle_segment(&mut self, now: Instant, segment: &Segment) -> OpeningVerdict {
+        match self.side {
+            Side::SynSent => self.handle_in_syn_sent(now, segment),
+            Side::SynReceived { irs, peer } => self.handle_in_syn_received(now, irs, peer, segment),
+        }
+    }
+
+    fn handle_in_syn_sent(&mut self, now: Instant, segment: &Segment) -> OpeningVerdict {
+        let ack_acceptable = segment.is_ack() && segment.ack == self.iss + 1;
+        if segment.is_ack() && !ack_acceptable {
+            return Outgoing::reset_for(segment).map_or(OpeningVerdict::Ignore, OpeningVerdict::Answer);
+        }
+        if segment.is_rst() {
+            return if ack_acceptable { OpeningVerdict::Refused } else { OpeningVerdict::Ignore };
+        }
+        if !segment.is_syn() {
+            return OpeningVerdict::Ignore;
+        }
+        let peer = PeerSyn::read(segment, self.offer.ipv6);
+        if ack_acceptable {
+            return OpeningVerdict::Agreed(self.agreed(now, segment.seq, peer, u32::from(segment.window)));
+        }
+        self.side = Side::SynReceived { irs: segment.seq, peer };
+        self.deadline = now;
+        OpeningVerdict::Crossed
+    }
+
+    fn handle_in_syn_received(
+        &mut self,
+        now: Instant,
+        irs: SeqNum,
+        peer: PeerSyn,
+        segment: &Segment,
+    ) -> OpeningVerdict {
+        let rcv_nxt = irs + 1;
+        let window = self.offer.window_bytes.min(u32::from(u16::MAX));
+        // RFC 5961 §3: only a reset exactly at RCV.NXT counts here.
+        if segment.is_rst() {
+            return if segment.seq == rcv_nxt { OpeningVerdict::Refused } else { OpeningVerdict::Ignore };
+        }
+        if segment.is_syn() {
+            // The peer repeats its SYN: our SYN/ACK was lost. Also the crossing SYN/ACK of a
+            // simultaneous open, which acknowledges our SYN.
+            if segment.seq == irs {
+                if segment.is_ack() && segment.ack == self.iss + 1 {
+                    return OpeningVerdict::Agreed(self.agreed(now, irs, peer, u32::from(segment.window)));
+                }
+                self.repeat(now);
+            }
+            return OpeningVerdict::Ignore;
+        }
+        if !segment.is_ack() {
+            return OpeningVerdict::Ignore;
+        }
+        if segment.ack != self.iss + 1 {
+            return Outgoing::reset_for(segment).map_or(OpeningVerdict::Ignore, OpeningVerdict::Answer);
+        }
+        if !segment.seq.within(rcv_nxt, window.max(1)) {
+            return OpeningVerdict::Ignore;
+        }
+        let mut peer = peer;
+        if let (Some(recent), Some(ts)) = (peer.timestamp, segment.options.timestamps) {
+            // RFC 7323 §5.2 (PAWS) applies from the first acknowledgement on.
+            if SeqNum(ts.val).before(SeqNum(recent)) {
+                return OpeningVerdict::Ignore;
+            }
+            peer.timestamp = Some(ts.val);
+        }
+        let shift = self.shifts(peer).0;
+        OpeningVerdict::Agreed(self.agreed(now, irs, peer, u32::from(segment.window) << shift))
+    }
+
+    /// (shift of the peer's windows, shift of ours): both zero unless both sent the option.
+    fn shifts(&self, peer: PeerSyn) -> (u8, u8) {
+        peer.window_scale.map_or((0, 0), |theirs| (theirs, self.offer.window_scale))
+    }
+
+    fn agreed(&self, now: Instant, irs: SeqNum, peer: PeerSyn, snd_wnd: u32) -> Agreed {
+        let (snd_wscale, rcv_wscale) = self.shifts(peer);
+        Agreed {
+            iss: self.iss,
+            irs,
+            mss: peer.mss.min(self.offer.mss),
+            rcv_wscale,
+            snd_wscale,
+            sack: peer.sack,
+            timestamps: peer
+                .timestamp
+                .map(|recent| AgreedTimestamps { offset: self.offer.timestamp_offset, recent }),
+            snd_wnd,
+            rcv_wnd: self.offer.window_bytes.min(u32::from(u16::MAX)),
+            rtt: self.handshake_rtt(now),
+        }
+    }
+}
+
+/// The value of our timestamp clock at `now`: milliseconds, from an offset of the connection's own.
+pub(crate) fn timestamp_at(now: Instant, offset: u32) -> u32 {
+    (now.as_millis() as u32).wrapping_add(offset)
+}
+
+/// The smallest shift that lets a 16-bit field announce `window_bytes` (RFC 7323 §2.2: at most 14).
+pub fn window_scale_for(window_bytes: u32) -> u8 {
+    (0..14).find(|shift| window_bytes >> shift <= u32::from(u16::MAX)).unwrap_or(14)
+}

@@ -1,0 +1,98 @@
+//! Loss recovery of one flow: what is lost, when to ask, how fast to resend.
+//!
+//! | file | what | RFC |
+//! | --- | --- | --- |
+//! | [`scoreboard`] | the sent segments and what the peer said of each | 2018, 6675 |
+//! | [`rack`] | loss by time since a later segment arrived | 8985 §6 |
+//! | [`prr`] | the window while recovering | 6937 |
+//! | this file | episodes, the one retransmission timer, tail loss probes | 6298, 8985 §7 |
+
+pub mod prr;
+pub mod rack;
+pub mod scoreboard;
+
+use crate::seq::SeqNum;
+use crate::time::Instant;
+use prr::Prr;
+use rack::Rack;
+
+/// Which episode the flow is in.
+#[derive(Clone, Debug)]
+pub(super) enum Episode {
+    /// No loss is known.
+    Open,
+    /// Fast recovery until everything up to `until` is acknowledged.
+    Fast { until: SeqNum, prr: Prr },
+    /// After a retransmission timeout, until everything up to `until` is acknowledged.
+    Loss { until: SeqNum },
+}
+
+/// What the retransmission timer is for; there is one at a time, as in Linux.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum TimerKind {
+    /// Retransmission timeout (RFC 6298).
+    Rto,
+    /// Tail loss probe (RFC 8985 §7).
+    Probe,
+    /// Segments that may only be reordered become lost (RFC 8985 §6.2).
+    Reorder,
+    /// The peer's window is closed (RFC 9293 §3.8.6.1).
+    Persist,
+}
+
+/// A tail loss probe on its way (RFC 8985 §7.4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TailProbe {
+    /// SND.NXT after it left.
+    pub(super) end: SeqNum,
+}
+
+/// State of loss recovery.
+#[derive(Debug)]
+pub struct Recovery {
+    pub(super) episode: Episode,
+    pub(super) rack: Rack,
+    pub(super) timer: Option<(Instant, TimerKind)>,
+    pub(super) tail_probe: Option<TailProbe>,
+    /// A probe is to leave with the next transmission.
+    pub(super) probe_wanted: bool,
+    /// Duplicate acknowledgements in a row, for peers without SACK (RFC 5681 §3.2).
+    pub(super) duplicate_acks: u8,
+    /// Timeouts in a row without progress.
+    pub(super) timeouts: u8,
+    suspect: bool,
+}
+
+impl Recovery {
+    pub(super) fn new(snd_una: SeqNum) -> Self {
+        Self {
+            episode: Episode::Open,
+            rack: Rack::new(snd_una),
+            timer: None,
+            tail_probe: None,
+            probe_wanted: false,
+            duplicate_acks: 0,
+            timeouts: 0,
+            suspect: false,
+        }
+    }
+
+    /// A probe or a timeout has gone unanswered so far.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    pub(super) fn suspect(&mut self) {
+        self.suspect = true;
+    }
+
+    /// The peer acknowledged something.
+    pub(super) fn on_progress(&mut self) {
+        self.suspect = false;
+        self.timeouts = 0;
+    }
+
+    pub(super) fn in_open(&self) -> bool {
+        matches!(self.episode, Episode::Open)
+    }
+}

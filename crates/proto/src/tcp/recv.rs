@@ -1,0 +1,137 @@
+//! The receiving half of a flow: acceptability, order, the peer's FIN (RFC 9293 §3.10.7.4, first and
+//! seventh check on).
+
+use polytcp_wire::tcp_option::SackBlock;
+
+use super::extension::{Abort, Extension};
+use super::flow::{Env, Flow, OwnFin};
+use super::segment::Segment;
+use crate::seq::SeqNum;
+
+impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
+    /// RFC 9293 §3.10.7.4, first check: some of the segment lies in the window that was announced.
+    ///
+    /// As in Linux, a segment that ends exactly at RCV.NXT counts as acceptable when it is empty, and
+    /// the right edge is the largest ever announced, since windows of the connection are shared
+    /// (RFC 8684 §3.3.1: data within an announced window is never refused).
+    pub(super) fn is_acceptable(&self, segment: &Segment) -> bool {
+        let window = self.rcv.adv.saturating_since(self.rcv.nxt);
+        let (seq, len) = (segment.seq, segment.len());
+        if len == 0 {
+            return seq == self.rcv.nxt || seq.within(self.rcv.nxt, window);
+        }
+        let last = segment.end() - 1;
+        window > 0 && (seq.within(self.rcv.nxt, window) || last.within(self.rcv.nxt, window))
+            || (seq.before(self.rcv.nxt) && last.after(self.rcv.nxt + window))
+    }
+
+    /// RFC 2883 §4.1: what came wholly twice is reported in the next acknowledgement.
+    pub(super) fn report_duplicate(&mut self, segment: &Segment) {
+        if self.sack && !segment.payload.is_empty() && !segment.end().after(self.rcv.nxt) {
+            let right = segment.seq + segment.payload.len() as u32;
+            self.acks.duplicate = Some(SackBlock { left: segment.seq.0, right: right.0 });
+        }
+    }
+
+    /// Takes payload and FIN of an acceptable segment and hands on what is in order.
+    pub(super) fn handle_payload<X>(
+        &mut self,
+        env: &mut Env<'_>,
+        segment: Segment,
+        held: H,
+        ext: &mut X,
+    ) -> Result<(), Abort>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        if segment.is_fin() && !self.rcv.fin {
+            self.rcv.fin_at = Some(segment.seq + segment.payload.len() as u32);
+            self.acks.at_once();
+        }
+        if !segment.payload.is_empty() && !self.rcv.fin {
+            self.take_payload(env, segment, held, ext)?;
+        }
+        if self.rcv.fin_at == Some(self.rcv.nxt) && !self.rcv.fin {
+            self.rcv.fin = true;
+            self.rcv.nxt += 1;
+            self.rcv.adv = self.rcv.adv.max(self.rcv.nxt);
+            self.passive_close = matches!(self.snd.fin, OwnFin::None | OwnFin::Queued);
+            self.acks.at_once();
+            ext.handle_fin();
+        }
+        Ok(())
+    }
+
+    fn take_payload<X>(
+        &mut self,
+        env: &mut Env<'_>,
+        segment: Segment,
+        held: H,
+        ext: &mut X,
+    ) -> Result<(), Abort>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let Segment { seq, mut payload, buffer_bytes, .. } = segment;
+        // Octets beyond the announced edge are not ours to keep (RFC 9293 §3.10.7.4, seventh check).
+        let beyond = (seq + payload.len() as u32).saturating_since(self.rcv.adv);
+        payload.truncate(payload.len().saturating_sub(beyond as usize));
+        if payload.is_empty() {
+            self.acks.at_once();
+            return Ok(());
+        }
+        if seq == self.rcv.nxt && self.rcv.out_of_order.is_empty() {
+            self.advance(env, payload.len() as u32);
+            return ext.deliver(env, seq.relative_to(self.irs), payload, buffer_bytes, &held);
+        }
+        if seq.before(self.rcv.nxt) {
+            let right = (seq + payload.len() as u32).min(self.rcv.nxt);
+            if self.sack {
+                self.acks.duplicate = Some(SackBlock { left: seq.0, right: right.0 });
+            }
+            self.acks.at_once();
+        }
+        let fills_hole = !seq.after(self.rcv.nxt);
+        let inserted = self.rcv.out_of_order.insert(seq, payload, buffer_bytes, held);
+        if !fills_hole {
+            env.counters.tcp_ofo_queue += u64::from(inserted.new_bytes > 0);
+            env.counters.tcp_ofo_drop += u64::from(inserted.refused_bytes > 0);
+        }
+        if let (Some(span), true) = (inserted.duplicate, self.sack) {
+            self.acks.duplicate = Some(SackBlock { left: span.start.0, right: span.end.0 });
+        }
+        // RFC 5681 §4.2: out of order, or filling a hole: the peer's recovery waits for it.
+        self.acks.at_once();
+        while let Some(entry) = self.rcv.out_of_order.pop_in_order(self.rcv.nxt) {
+            let ssn = entry.start.relative_to(self.irs);
+            self.advance(env, entry.bytes.len() as u32);
+            ext.deliver(env, ssn, entry.bytes, entry.buffer_bytes, &entry.tag)?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, env: &mut Env<'_>, len: u32) {
+        self.rcv.nxt += len;
+        self.rcv.adv = self.rcv.adv.max(self.rcv.nxt);
+        self.totals.bytes_received += u64::from(len);
+        self.acks.on_payload(env.now, len, self.rcv.full_segment, env.config.delayed_ack);
+    }
+
+    /// Ranges to report (RFC 2018 §4, RFC 2883 §4): a duplicate first, then the most recent.
+    pub(super) fn sack_blocks(&self, max: usize) -> polytcp_wire::tcp_option::SackBlocks {
+        let mut blocks = polytcp_wire::tcp_option::SackBlocks::default();
+        if !self.sack {
+            return blocks;
+        }
+        let duplicate = self.acks.duplicate;
+        let held = self
+            .rcv
+            .out_of_order
+            .recent_first()
+            .map(|span| SackBlock { left: SeqNum::from(span.start).0, right: span.end.0 });
+        for block in duplicate.into_iter().chain(held).take(max) {
+            blocks.push(block);
+        }
+        blocks
+    }
+}

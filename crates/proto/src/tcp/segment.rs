@@ -1,0 +1,109 @@
+//! A TCP segment on its way in and on its way out.
+
+use bytes::Bytes;
+use polytcp_wire::tcp::{ParsedTcp, TcpFlags};
+use polytcp_wire::tcp_options::{OptionBuf, TcpOptions};
+
+use crate::seq::SeqNum;
+
+/// A segment that arrived: parsed once, its payload a slice of the receive buffer.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// SEG.SEQ.
+    pub seq: SeqNum,
+    /// SEG.ACK; meaningless without the ACK flag.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// The window field as sent, not scaled.
+    pub window: u16,
+    /// Options.
+    pub options: TcpOptions,
+    /// Payload; up to 64 KiB when the device coalesced.
+    pub payload: Bytes,
+    /// Octets of memory that the payload pins.
+    pub buffer_bytes: u32,
+}
+
+impl Segment {
+    /// The parsed header with its payload, a slice of a buffer of `buffer_bytes` octets.
+    pub fn new(parsed: &ParsedTcp, payload: Bytes, buffer_bytes: u32) -> Self {
+        Self {
+            seq: SeqNum(parsed.header.seq),
+            ack: SeqNum(parsed.header.ack),
+            flags: parsed.header.flags,
+            window: parsed.header.window,
+            options: parsed.options,
+            payload,
+            buffer_bytes,
+        }
+    }
+
+    /// True with SYN set.
+    pub fn is_syn(&self) -> bool {
+        self.flags.contains(TcpFlags::SYN)
+    }
+
+    /// True with FIN set.
+    pub fn is_fin(&self) -> bool {
+        self.flags.contains(TcpFlags::FIN)
+    }
+
+    /// True with RST set.
+    pub fn is_rst(&self) -> bool {
+        self.flags.contains(TcpFlags::RST)
+    }
+
+    /// True with ACK set.
+    pub fn is_ack(&self) -> bool {
+        self.flags.contains(TcpFlags::ACK)
+    }
+
+    /// SEG.LEN: payload octets, SYN and FIN counted (RFC 9293 §3.3.1).
+    pub fn len(&self) -> u32 {
+        self.payload.len() as u32 + u32::from(self.is_syn()) + u32::from(self.is_fin())
+    }
+
+    /// The number after the segment's last.
+    pub fn end(&self) -> SeqNum {
+        self.seq + self.len()
+    }
+}
+
+/// A segment to be sent; the host adds addresses, ports and checksums.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// SEG.SEQ.
+    pub seq: SeqNum,
+    /// SEG.ACK; zero without the ACK flag.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// The window field, already scaled.
+    pub window: u16,
+    /// Options.
+    pub options: OptionBuf,
+    /// Payload, shared with the send buffer.
+    pub payload: Bytes,
+    /// Payload octets per segment on the wire, should the payload need more than one.
+    pub mss: u16,
+}
+
+impl Outgoing {
+    /// A segment without payload and options.
+    pub fn bare(seq: SeqNum, ack: SeqNum, flags: TcpFlags, window: u16) -> Self {
+        Self { seq, ack, flags, window, options: OptionBuf::EMPTY, payload: Bytes::new(), mss: u16::MAX }
+    }
+
+    /// The reset that answers `segment` where there is no connection (RFC 9293 §3.10.7.1); `None` when
+    /// `segment` is itself a reset.
+    pub fn reset_for(segment: &Segment) -> Option<Self> {
+        if segment.is_rst() {
+            None
+        } else if segment.is_ack() {
+            Some(Self::bare(segment.ack, SeqNum(0), TcpFlags::RST, 0))
+        } else {
+            Some(Self::bare(SeqNum(0), segment.end(), TcpFlags::RST | TcpFlags::ACK, 0))
+        }
+    }
+}

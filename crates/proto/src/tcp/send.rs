@@ -1,0 +1,388 @@
+//! The sending half of a flow: what leaves next (RFC 9293 §3.8, §3.10.8).
+//!
+//! Order: retransmissions, new data, a probe, FIN, a pure acknowledgement. A segment is a run or the
+//! front of one, up to 64 KiB where the device cuts it (TSO), sized to about a millisecond of the
+//! pacing rate; it never crosses the end of a run, so that one mapping describes all of it.
+
+use bytes::Bytes;
+use polytcp_wire::tcp::TcpFlags;
+use polytcp_wire::tcp_option::TcpOption;
+use polytcp_wire::tcp_options::MptcpOptions;
+
+use super::extension::{Carrier, Extension};
+use super::flow::{Env, Flow, OwnFin};
+use super::recovery::scoreboard::{AtSend, Sent};
+use super::recovery::{Episode, TailProbe};
+use super::segment::Outgoing;
+use crate::seq::SeqNum;
+use crate::time::{Duration, Instant, nanos};
+
+/// A segment holds about this much of the pacing rate (Linux's `tcp_tso_autosize`: 1 ms).
+const BURST: Duration = Duration::from_millis(1);
+/// Segments may leave this much before their time, so that the driver need not wake for each.
+const PACING_SLACK: Duration = Duration::from_micros(500);
+/// Below this round trip pacing is finer than any driver's clock and only costs.
+const PACING_MIN_RTT: Duration = Duration::from_micros(500);
+
+impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
+    /// The next segment, or `None` when nothing may or needs to leave now.
+    pub fn poll_transmit<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let out = self
+            .retransmit(env, ext)
+            .or_else(|| self.send_new(env, ext))
+            .or_else(|| self.send_tail_probe(env, ext))
+            .or_else(|| self.send_fin(env, ext))
+            .or_else(|| self.send_window_probe(env, ext));
+        if out.is_some() {
+            return out;
+        }
+        if self.acks.is_due(env.now) || ext.wants_ack() {
+            return Some(self.send_ack(env, ext, self.snd.board.snd_nxt()));
+        }
+        None
+    }
+
+    /// Octets that the congestion window leaves.
+    fn cwnd_room(&self) -> u32 {
+        self.cc.cwnd().saturating_sub(self.snd.board.in_flight())
+    }
+
+    /// Octets that the peer's window leaves for new data; unlimited where the layer above sees to it.
+    pub(super) fn window_room(&self) -> u32 {
+        if self.snd.window_is_shared {
+            return u32::MAX;
+        }
+        let edge = self.snd.board.snd_una() + self.snd.wnd;
+        edge.saturating_since(self.snd.board.snd_nxt())
+    }
+
+    /// How many more octets the flow could send at this moment, counting what it has queued; 0 tells
+    /// that it should not be given any. A flow is given about what it can send at once, so that the
+    /// scheduler decides late.
+    pub fn room(&self, now: Instant) -> u32 {
+        if self.snd.fin != OwnFin::None || !self.may_send_at(now) {
+            return 0;
+        }
+        let room = self.cwnd_room().min(self.window_room());
+        let room = room.saturating_sub(self.snd.queued_bytes);
+        if room < u32::from(self.snd.mss) && self.snd.board.in_flight() > 0 { 0 } else { room }
+    }
+
+    /// The congestion window kept data back that was there to be sent.
+    pub fn note_cwnd_limited(&mut self) {
+        if self.cwnd_room() < u32::from(self.snd.mss) {
+            self.snd.cwnd_limited = true;
+        }
+    }
+
+    /// Octets that one segment should hold: a millisecond of pacing, at least two MSS.
+    pub fn burst_bytes(&self, mss: u16) -> u32 {
+        let rate = self.pacing_rate();
+        let burst = rate.map_or(u64::from(u32::MAX), |r| r.saturating_mul(nanos(BURST)) / 1_000_000_000);
+        let max = self.snd.segment_bytes_max.max(u32::from(mss));
+        u32::try_from(burst).unwrap_or(u32::MAX).clamp((2 * u32::from(mss)).min(max), max)
+    }
+
+    /// Octets per second at which the flow is spread out; `None` before the first round trip.
+    pub fn pacing_rate(&self) -> Option<u64> {
+        self.cc.pacing_rate().or_else(|| {
+            let srtt = nanos(self.rtt.srtt()?).max(1);
+            // Linux: 200 % of the window per round trip while it doubles, 120 % after that.
+            let percent = if self.cc.in_slow_start() { 200 } else { 120 };
+            let window = u128::from(self.cc.cwnd()) * percent / 100;
+            u64::try_from(window * 1_000_000_000 / u128::from(srtt)).ok()
+        })
+    }
+
+    fn is_paced(&self) -> bool {
+        self.cc.pacing_rate().is_some() || self.rtt.srtt().is_some_and(|srtt| srtt >= PACING_MIN_RTT)
+    }
+
+    fn may_send_at(&self, now: Instant) -> bool {
+        self.snd.pace_next <= now + PACING_SLACK
+    }
+
+    /// When pacing lets the next segment go, if that is what the flow waits for.
+    pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
+        let waiting = !self.snd.queue.is_empty() || self.snd.board.waiting_bytes() > 0;
+        (waiting && !self.may_send_at(now)).then(|| self.snd.pace_next - PACING_SLACK)
+    }
+
+    /// When pacing lets the flow take more; for an owner that has data and was told 0 by
+    /// [`room`](Self::room).
+    pub fn paced_at(&self, now: Instant) -> Option<Instant> {
+        let has_room = self.cwnd_room() >= u32::from(self.snd.mss) && self.snd.fin == OwnFin::None;
+        (has_room && !self.may_send_at(now)).then(|| self.snd.pace_next - PACING_SLACK)
+    }
+
+    fn retransmit<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let index = self.snd.board.next_lost()?;
+        if !self.may_send_at(env.now) {
+            return None;
+        }
+        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
+        let room = self.cwnd_room();
+        if room < mss.min(self.snd.board.get(index)?.len) {
+            return None;
+        }
+        let limit = whole_segments(room.min(self.burst_bytes(mss as u16)), mss);
+        self.snd.board.split_at(index, limit);
+        self.resend(env, ext, index)
+    }
+
+    /// Sends the segment at `index` of the scoreboard again.
+    fn resend<X>(&mut self, env: &mut Env<'_>, ext: &mut X, index: usize) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let at_send = self.at_send(env.now);
+        let sent = self.snd.board.retransmitted(index, env.now, at_send)?;
+        let (seq, bytes, tag, fin) = (sent.seq, sent.bytes.clone(), sent.tag.clone(), sent.fin);
+        let len = bytes.len() as u32;
+        self.totals.bytes_sent += u64::from(len);
+        self.totals.bytes_retransmitted += u64::from(len);
+        self.totals.retransmissions += 1;
+        env.counters.retrans_segs += 1;
+        match &mut self.recovery.episode {
+            Episode::Fast { prr, .. } => {
+                prr.on_sent(len);
+                env.counters.tcp_fast_retrans += 1;
+            }
+            Episode::Loss { .. } => env.counters.tcp_slow_start_retrans += 1,
+            Episode::Open => {}
+        }
+        let out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        self.after_send(env.now, len);
+        Some(out)
+    }
+
+    fn send_new<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let len = self.snd.queue.front()?.0.len() as u32;
+        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
+        let window = self.window_room();
+        let room = self.cwnd_room();
+        if room < len.min(mss) {
+            self.snd.cwnd_limited = true;
+            return None;
+        }
+        // RFC 9293 §3.8.6.2.1, sender's silly-window rule: a full segment, all there is, or half the
+        // largest window.
+        if window < len.min(mss) && (window == 0 || window < self.snd.wnd_max / 2) {
+            self.arm_timer(env.now);
+            return None;
+        }
+        if !self.may_send_at(env.now) {
+            return None;
+        }
+        let limit = room.min(window).min(self.burst_bytes(mss as u16));
+        let take = if len <= limit { len } else { whole_segments(limit, mss).min(len) };
+        if self.snd.board.is_empty() {
+            let idle = env.now.since(self.snd.last_sent);
+            self.cc.on_idle(env.now, idle, self.rtt.rto());
+        }
+        let out = self.send_front(env, ext, take);
+        self.rearm_after_send(env.now);
+        out
+    }
+
+    /// Sends the first `take` octets of the queue.
+    fn send_front<X>(&mut self, env: &mut Env<'_>, ext: &mut X, take: u32) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let (bytes, tag) = self.snd.queue.front_mut()?;
+        let whole = take as usize >= bytes.len();
+        let (bytes, tag) = if whole {
+            self.snd.queue.pop_front()?
+        } else {
+            (bytes.split_to(take as usize), tag.clone())
+        };
+        self.snd.queued_bytes -= bytes.len() as u32;
+        let fin = self.snd.fin == OwnFin::Queued && self.snd.queue.is_empty();
+        let seq = self.snd.board.snd_nxt();
+        let mut sent = Sent::new(seq, bytes.clone(), tag.clone(), env.now, self.at_send(env.now));
+        if fin {
+            sent = sent.with_fin();
+            self.snd.fin = OwnFin::Sent;
+        }
+        if self.snd.board.is_empty() {
+            // The first of a flight starts the clock of its delivery rate.
+            self.snd.delivered_at = env.now;
+        }
+        self.snd.board.push(sent);
+        self.totals.bytes_sent += bytes.len() as u64;
+        if let Episode::Fast { prr, .. } = &mut self.recovery.episode {
+            prr.on_sent(bytes.len() as u32);
+        }
+        let len = bytes.len() as u32;
+        let out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        self.after_send(env.now, len);
+        Some(out)
+    }
+
+    /// RFC 8985 §7.3: a probe ignores the congestion window.
+    fn send_tail_probe<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        if !core::mem::take(&mut self.recovery.probe_wanted) || self.snd.board.is_empty() {
+            return None;
+        }
+        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
+        let fresh = self.snd.queue.front().map(|(bytes, _)| (bytes.len() as u32).min(mss));
+        let out = match fresh.filter(|take| self.window_room() >= *take) {
+            Some(take) => self.send_front(env, ext, take),
+            None => {
+                let last = self.snd.board.len() - 1;
+                let len = self.snd.board.get(last)?.len;
+                let index = if self.snd.board.split_at(last, len.saturating_sub(mss)) { last + 1 } else { last };
+                self.resend(env, ext, index)
+            }
+        };
+        self.recovery.tail_probe = Some(TailProbe { end: self.snd.board.snd_nxt() });
+        out
+    }
+
+    fn send_fin<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        if self.snd.fin != OwnFin::Queued || !self.snd.queue.is_empty() {
+            return None;
+        }
+        self.snd.fin = OwnFin::Sent;
+        let seq = self.snd.board.snd_nxt();
+        let mut out = self.send_ack(env, ext, seq);
+        out.flags = out.flags | TcpFlags::FIN;
+        let sent = Sent::new(seq, Bytes::new(), ext.empty_tag(), env.now, self.at_send(env.now)).with_fin();
+        self.snd.board.push(sent);
+        self.rearm_after_send(env.now);
+        Some(out)
+    }
+
+    fn send_window_probe<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        if !core::mem::take(&mut self.snd.probe) {
+            return None;
+        }
+        Some(self.send_ack(env, ext, self.snd.board.snd_una() - 1))
+    }
+
+    fn send_ack<X>(&mut self, env: &mut Env<'_>, ext: &mut X, seq: SeqNum) -> Outgoing
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let mut out = Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK, self.announce(ext));
+        self.write_options(env, ext, Carrier::Ack, &mut out);
+        self.acks.on_sent(self.rcv.nxt);
+        out
+    }
+
+    fn data_segment<X>(
+        &mut self,
+        env: &mut Env<'_>,
+        ext: &mut X,
+        seq: SeqNum,
+        bytes: Bytes,
+        tag: &S,
+        fin: bool,
+    ) -> Outgoing
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let mut flags = TcpFlags::ACK;
+        if fin {
+            flags = flags | TcpFlags::FIN;
+        }
+        if self.snd.queue.is_empty() && !bytes.is_empty() {
+            flags = flags | TcpFlags::PSH;
+        }
+        let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(ext));
+        let carrier = if bytes.is_empty() {
+            Carrier::Ack
+        } else {
+            Carrier::Data { tag, ssn: seq.relative_to(self.iss), len: bytes.len() as u32 }
+        };
+        self.write_options(env, ext, carrier, &mut out);
+        out.mss = self.snd.mss.saturating_sub(out.options.len() as u16).max(1);
+        out.payload = bytes;
+        self.acks.on_sent(self.rcv.nxt);
+        out
+    }
+
+    /// The window field, and what it promises (RFC 7323 §2.3).
+    fn announce<X>(&mut self, ext: &mut X) -> u16
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        let shift = self.rcv.wscale;
+        let window = ext.window_bytes(shift);
+        let field = u16::try_from(window >> shift).unwrap_or(u16::MAX);
+        self.rcv.adv = self.rcv.adv.max(self.rcv.nxt + (u32::from(field) << shift));
+        field
+    }
+
+    /// Timestamps, what the extension wants, and SACK blocks in what that leaves.
+    fn write_options<X>(
+        &mut self,
+        env: &mut Env<'_>,
+        ext: &mut X,
+        carrier: Carrier<'_, S>,
+        out: &mut Outgoing,
+    )
+    where
+        X: Extension<Sent = S, Held = H>,
+    {
+        if let Some(ts) = self.timestamp(env.now) {
+            let _ = out.options.push(TcpOption::Timestamps(ts));
+        }
+        let extra: MptcpOptions = ext.options(env, carrier, out.options.remaining());
+        let taken: usize = extra.iter().map(|option| option.wire_len()).sum();
+        // NOP NOP kind length, then 8 octets a block.
+        let blocks = out.options.remaining().saturating_sub(taken + 4) / 8;
+        let sack = self.sack_blocks(blocks);
+        if !sack.is_empty() {
+            let _ = out.options.push(TcpOption::Sack(sack));
+        }
+        for option in extra.iter() {
+            let _ = out.options.push(TcpOption::Mptcp(*option));
+        }
+    }
+
+    fn at_send(&self, _now: Instant) -> AtSend {
+        AtSend {
+            delivered: self.snd.delivered,
+            delivered_time: self.snd.delivered_at,
+            first_sent_time: self.snd.last_sent,
+            app_limited: false,
+        }
+    }
+
+    fn after_send(&mut self, now: Instant, len: u32) {
+        self.snd.last_sent = now;
+        if !self.is_paced() {
+            self.snd.pace_next = now;
+            return;
+        }
+        if let Some(rate) = self.pacing_rate().filter(|rate| *rate > 0) {
+            let gap = u64::from(len).saturating_mul(1_000_000_000) / rate;
+            self.snd.pace_next = self.snd.pace_next.max(now) + Duration::from_nanos(gap);
+        }
+    }
+}
+
+/// `limit` rounded down to whole segments, at least one.
+fn whole_segments(limit: u32, mss: u32) -> u32 {
+    (limit - limit % mss.max(1)).max(mss)
+}

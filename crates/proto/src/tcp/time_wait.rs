@@ -1,0 +1,87 @@
+//! TIME-WAIT: the little that is remembered of a four-tuple after its flow (RFC 9293 §3.10.7.4).
+
+use polytcp_wire::tcp::TcpFlags;
+
+use super::segment::{Outgoing, Segment};
+use crate::seq::SeqNum;
+use crate::time::Instant;
+
+/// One four-tuple in TIME-WAIT.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeWait {
+    /// Our next sequence number, after the FIN.
+    pub snd_nxt: SeqNum,
+    /// The peer's next sequence number, after its FIN.
+    pub rcv_nxt: SeqNum,
+    /// The peer's latest timestamp.
+    pub ts_recent: Option<u32>,
+    /// When the four-tuple is free again.
+    pub expires_at: Instant,
+}
+
+/// What a segment means to a four-tuple in TIME-WAIT.
+#[derive(Debug)]
+pub enum TimeWaitVerdict {
+    /// Nothing happens.
+    Ignore,
+    /// The acknowledgement is sent again; for a FIN the clock starts anew.
+    Answer(Outgoing),
+    /// A SYN that cannot be an old duplicate: the four-tuple may be used again (RFC 6191).
+    Reuse,
+}
+
+impl TimeWait {
+    /// Judges a segment. Resets are ignored (RFC 1337).
+    pub fn handle_segment(&self, segment: &Segment) -> TimeWaitVerdict {
+        if segment.is_rst() {
+            return TimeWaitVerdict::Ignore;
+        }
+        if segment.is_syn() && !segment.is_ack() {
+            let newer = match (self.ts_recent, segment.options.timestamps) {
+                (Some(recent), Some(ts)) => SeqNum(ts.val).after(SeqNum(recent)),
+                _ => false,
+            };
+            if newer || segment.seq.after(self.rcv_nxt) {
+                return TimeWaitVerdict::Reuse;
+            }
+        }
+        if segment.len() == 0 && segment.seq == self.rcv_nxt {
+            return TimeWaitVerdict::Ignore;
+        }
+        TimeWaitVerdict::Answer(Outgoing::bare(self.snd_nxt, self.rcv_nxt, TcpFlags::ACK, u16::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use polytcp_wire::tcp_options::TcpOptions;
+
+    fn segment(seq: u32, flags: TcpFlags) -> Segment {
+        Segment {
+            seq: SeqNum(seq),
+            ack: SeqNum(0),
+            flags,
+            window: 0,
+            options: TcpOptions::default(),
+            payload: Bytes::new(),
+            buffer_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_repeated_fin_is_acknowledged_again_and_a_newer_syn_takes_over() {
+        let wait = TimeWait {
+            snd_nxt: SeqNum(10),
+            rcv_nxt: SeqNum(100),
+            ts_recent: None,
+            expires_at: Instant::ZERO,
+        };
+        let fin = wait.handle_segment(&segment(99, TcpFlags::FIN | TcpFlags::ACK));
+        assert!(matches!(fin, TimeWaitVerdict::Answer(out) if out.ack == SeqNum(100)));
+        assert!(matches!(wait.handle_segment(&segment(99, TcpFlags::RST)), TimeWaitVerdict::Ignore));
+        assert!(matches!(wait.handle_segment(&segment(101, TcpFlags::SYN)), TimeWaitVerdict::Reuse));
+        assert!(matches!(wait.handle_segment(&segment(50, TcpFlags::SYN)), TimeWaitVerdict::Answer(_)));
+    }
+}

@@ -1,0 +1,172 @@
+//! A flow's timers: retransmission timeout, tail loss probe, reordering, persist, keepalive.
+
+use super::flow::{End, Env, Flow, OwnFin};
+use super::recovery::{Episode, TimerKind};
+use crate::time::{Duration, Instant};
+
+/// What a peer's delayed acknowledgement may add to a lone segment's round trip before it is probed.
+///
+/// RFC 8985 §7.2 leaves TLP.max_ack_delay to the implementation. Linux delays by 40 ms and more, but
+/// acknowledges a lone PSH segment of a request quickly most of the time; 50 ms finds a dead path
+/// within one human blink, and a needless probe costs one segment.
+const MAX_ACK_DELAY: Duration = Duration::from_millis(50);
+/// RFC 9293 §3.8.6.1 names no ceiling for the space between window probes; Linux's TCP_RTO_MAX.
+const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(120);
+
+impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) has to be
+    /// called next.
+    pub fn deadline(&self, now: Instant, config: &crate::config::TcpConfig) -> Option<Instant> {
+        let timer = self.recovery.timer.map(|(at, _)| at);
+        let ack = self.acks.deadline();
+        let keepalive =
+            config.keepalive_idle.filter(|_| self.may_keep_alive()).map(|idle| self.keepalive_at(config, idle));
+        let pace = self.paced_until(now);
+        [timer, ack, keepalive, pace].into_iter().flatten().min()
+    }
+
+    /// Sets the timer for what is on the way; called whenever that changes.
+    pub(super) fn arm_timer(&mut self, now: Instant) {
+        if matches!(self.recovery.timer, Some((_, TimerKind::Reorder))) {
+            return;
+        }
+        if self.snd.board.is_empty() {
+            let stuck = !self.snd.queue.is_empty() && !self.snd.window_is_shared && self.window_room() == 0;
+            self.recovery.timer = match self.recovery.timer {
+                Some((at, TimerKind::Persist)) if stuck => Some((at, TimerKind::Persist)),
+                _ if stuck => Some((now + self.rtt.rto(), TimerKind::Persist)),
+                _ => None,
+            };
+            return;
+        }
+        if matches!(self.recovery.timer, Some((_, TimerKind::Rto | TimerKind::Probe))) {
+            return;
+        }
+        let rto_at = now + self.rtt.rto();
+        self.recovery.timer = match self.probe_timeout() {
+            Some(pto) if now + pto < rto_at => Some((now + pto, TimerKind::Probe)),
+            _ => Some((rto_at, TimerKind::Rto)),
+        };
+    }
+
+    /// RFC 8985 §7.2; `None` when no tail loss probe is due (§7.1).
+    fn probe_timeout(&self) -> Option<Duration> {
+        let eligible = self.sack
+            && self.recovery.in_open()
+            && self.recovery.tail_probe.is_none()
+            && self.rtt.backoff() == 0
+            && self.snd.board.sacked_bytes() == 0;
+        let srtt = self.rtt.srtt().filter(|_| eligible)?;
+        let lone = self.snd.board.in_flight() <= u32::from(self.snd.mss);
+        let slack = if lone { MAX_ACK_DELAY } else { Duration::from_millis(2) };
+        Some(srtt * 2 + slack)
+    }
+
+    /// The last transmission restarts the timer: an RTO or probe counts from the latest segment.
+    pub(super) fn rearm_after_send(&mut self, now: Instant) {
+        if !matches!(self.recovery.timer, Some((_, TimerKind::Reorder | TimerKind::Rto))) {
+            self.recovery.timer = None;
+        }
+        self.arm_timer(now);
+    }
+
+    /// Does what became due at `env.now`.
+    pub fn handle_timeout(&mut self, env: &mut Env<'_>) -> Option<End> {
+        if let Some((at, kind)) = self.recovery.timer
+            && at <= env.now
+        {
+            self.recovery.timer = None;
+            match kind {
+                TimerKind::Rto => {
+                    if let Some(end) = self.on_rto(env) {
+                        return Some(end);
+                    }
+                }
+                TimerKind::Probe => self.on_probe_timeout(env),
+                TimerKind::Reorder => {
+                    let in_flight = self.snd.board.in_flight();
+                    self.detect_losses(env.now);
+                    if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
+                        self.enter_fast_recovery(env, in_flight);
+                        // The first retransmission leaves at once (RFC 6937 §3.1).
+                        let cwnd = self.snd.board.in_flight() + u32::from(self.snd.mss);
+                        self.cc.set_cwnd(cwnd);
+                    }
+                }
+                TimerKind::Persist => {
+                    self.snd.probe = true;
+                    self.rtt.on_rto();
+                    let wait = self.rtt.rto().min(PROBE_INTERVAL_MAX);
+                    self.recovery.timer = Some((env.now + wait, TimerKind::Persist));
+                }
+            }
+            self.arm_timer(env.now);
+        }
+        self.handle_keepalive(env)
+    }
+
+    /// RFC 6298 §5.4 to §5.6: everything not reported as received is lost, the window collapses.
+    fn on_rto(&mut self, env: &mut Env<'_>) -> Option<End> {
+        if self.snd.board.is_empty() {
+            return None;
+        }
+        env.counters.tcp_timeouts += 1;
+        self.recovery.timeouts = self.recovery.timeouts.saturating_add(1);
+        if self.recovery.timeouts > env.config.retries2 {
+            return Some(End::TimedOut);
+        }
+        self.recovery.suspect();
+        let first = matches!(self.recovery.episode, Episode::Open);
+        let in_flight = self.snd.board.in_flight();
+        if self.snd.board.is_reneging() {
+            // RFC 2018 §8: after a timeout, what was only reported selectively may be gone.
+            self.snd.board.clear_sacked();
+        }
+        self.snd.board.mark_all_lost();
+        self.cc.on_rto(env.now, in_flight, first);
+        self.rtt.on_rto();
+        self.recovery.tail_probe = None;
+        self.recovery.duplicate_acks = 0;
+        self.recovery.episode = Episode::Loss { until: self.snd.board.snd_nxt() };
+        self.snd.pace_next = env.now;
+        None
+    }
+
+    /// RFC 8985 §7.3: new data if there is any and the window allows, else the last segment again.
+    fn on_probe_timeout(&mut self, env: &mut Env<'_>) {
+        env.counters.tcp_loss_probes += 1;
+        self.recovery.suspect();
+        self.recovery.probe_wanted = true;
+        // Whatever happens to the probe, the timeout follows.
+        self.recovery.timer = Some((env.now + self.rtt.rto(), TimerKind::Rto));
+    }
+
+    /// What is on the way probes the peer by itself.
+    fn may_keep_alive(&self) -> bool {
+        self.snd.board.is_empty() && self.snd.fin != OwnFin::Acked
+    }
+
+    fn keepalive_at(&self, config: &crate::config::TcpConfig, idle: Duration) -> Instant {
+        if self.keepalive_probes == 0 {
+            self.rcv.last_at.max(self.snd.last_sent) + idle
+        } else {
+            self.snd.last_sent + config.keepalive_interval
+        }
+    }
+
+    /// RFC 9293 §3.8.4: an idle flow is probed, and given up when nothing answers.
+    fn handle_keepalive(&mut self, env: &mut Env<'_>) -> Option<End> {
+        let idle = env.config.keepalive_idle?;
+        if !self.may_keep_alive() || self.keepalive_at(env.config, idle) > env.now {
+            return None;
+        }
+        if self.keepalive_probes >= env.config.keepalive_probes {
+            return Some(End::TimedOut);
+        }
+        env.counters.tcp_keep_alive += 1;
+        self.keepalive_probes += 1;
+        self.snd.last_sent = env.now;
+        self.snd.probe = true;
+        None
+    }
+}

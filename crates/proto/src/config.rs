@@ -64,6 +64,9 @@ pub struct TcpConfig {
     /// Connections that may wait in one listener for their `accept`, half-open ones apart. Default
     /// 4096 (`net.core.somaxconn`).
     pub backlog_max: usize,
+    /// Only for tests: initial sequence numbers lie within this many bytes before their wrap. Default
+    /// `None`.
+    pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
 }
 
 impl Default for TcpConfig {
@@ -84,6 +87,7 @@ impl Default for TcpConfig {
             keepalive_probes: 9,
             delayed_ack: Duration::from_millis(40),
             backlog_max: 4_096,
+            isn_near_wrap_bytes: None,
         }
     }
 }

@@ -2,19 +2,24 @@
 
 mod support;
 
+use bytes::Bytes;
+use polytcp_netem::LinkConfig;
 use polytcp_proto::config::HostConfig;
+use polytcp_proto::host::{ConnectOptions, Piece, Protocol, ReadOutcome};
 use polytcp_proto::pm::command::EndpointFlags;
 use support::*;
 
-fn world(seed: u64, links: &[polytcp_netem::LinkConfig]) -> World {
+fn world(seed: u64, links: &[LinkConfig]) -> World {
     let mut world = World::new(seed, links, HostConfig::default(), HostConfig::default());
     world.endpoints(EndpointFlags::SUBFLOW);
     world
 }
 
+const BOTH: [Side; 2] = [Side::Client, Side::Server];
+
 #[test]
 fn one_path_carries_a_stream_up_and_down() {
-    for from in [Side::Client, Side::Server] {
+    for from in BOTH {
         let mut world = world(1, &[mbit(50, 10)]);
         let ids = world.establish();
         let report = world.transfer(from, ids, 5_000_000, secs(30));
@@ -27,12 +32,227 @@ fn one_path_carries_a_stream_up_and_down() {
 
 #[test]
 fn two_paths_carry_more_than_one() {
-    for from in [Side::Client, Side::Server] {
+    for from in BOTH {
         let mut world = world(2, &[mbit(20, 20), mbit(10, 50)]);
         let ids = world.establish();
         let report = world.transfer(from, ids, 30_000_000, secs(60));
         assert_eq!(report.received, 30_000_000);
         assert_eq!(world.client.subflows(ids.0).unwrap().len(), 2);
         assert!(report.mbit_per_sec() > 24.0, "{report:?} {}", report.mbit_per_sec());
+    }
+}
+
+#[test]
+fn random_loss_costs_no_byte_and_no_stall() {
+    for seed in 0..40 {
+        let lossy = with_loss(mbit(20, 10), 2.0);
+        let mut world = world(seed, &[lossy.clone(), lossy]);
+        let ids = world.establish();
+        for from in BOTH {
+            let report = world.transfer(from, ids, 1_000_000, secs(60));
+            assert_eq!(report.received, 1_000_000, "seed {seed} {report:?}");
+            assert!(report.longest_pause < secs(3), "seed {seed} {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_path_costs_no_byte_in_either_direction() {
+    for from in BOTH {
+        for cut in [0, 1] {
+            let mut world = world(3, &[mbit(20, 10), mbit(20, 10)]);
+            let ids = world.establish();
+            let first = world.transfer(from, ids, 2_000_000, secs(30));
+            assert_eq!(first.received, 2_000_000);
+            world.paths[cut].up.cut();
+            world.paths[cut].down.cut();
+            let second = world.transfer(from, ids, 2_000_000, secs(30));
+            assert_eq!(second.received, 2_000_000, "{from:?} {cut} {second:?}");
+            assert!(second.longest_pause < ms(600), "{from:?} {cut} {second:?}");
+            let now = world.now;
+            let _ = now;
+            world.paths[cut].up.restore();
+            world.paths[cut].down.restore();
+            let third = world.transfer(from, ids, 10_000_000, secs(60));
+            assert_eq!(third.received, 10_000_000, "{from:?} {cut} {third:?}");
+        }
+    }
+}
+
+#[test]
+fn the_last_octet_survives_the_death_of_its_path() {
+    for from in BOTH {
+        for cut in [0, 1] {
+            let mut world = world(4, &[mbit(20, 10), mbit(20, 10)]);
+            let ids = world.establish();
+            world.transfer(from, ids, 200_000, secs(10));
+            world.run_for(secs(1));
+            world.paths[cut].up.cut();
+            world.paths[cut].down.cut();
+            let report = world.transfer(from, ids, 1, secs(10));
+            assert_eq!(report.received, 1);
+            assert!(report.took < ms(300), "{from:?} {cut} {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_slow_path_beside_a_fast_one_does_not_stall_a_small_window() {
+    for from in BOTH {
+        let config = || {
+            let mut config = HostConfig::default();
+            config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(256 << 10).unwrap();
+            config
+        };
+        let mut world = World::new(5, &[mbit(50, 1), mbit(50, 150)], config(), config());
+        world.endpoints(EndpointFlags::SUBFLOW);
+        let ids = world.establish();
+        let report = world.transfer(from, ids, 20_000_000, secs(60));
+        assert_eq!(report.received, 20_000_000);
+        assert!(report.longest_pause < ms(400), "{report:?}");
+        assert!(report.mbit_per_sec() > 20.0, "{report:?} {}", report.mbit_per_sec());
+    }
+}
+
+#[test]
+fn plain_tcp_on_either_side_makes_plain_tcp() {
+    for (client_mptcp, server_mptcp) in [(false, true), (true, false), (false, false)] {
+        let config = |enabled| {
+            let mut config = HostConfig::default();
+            config.mptcp.enabled = enabled;
+            config
+        };
+        let mut world =
+            World::new(6, &[mbit(50, 5), mbit(50, 5)], config(client_mptcp), config(server_mptcp));
+        let listen = polytcp_proto::host::ListenOptions {
+            protocol: if server_mptcp { Protocol::Mptcp } else { Protocol::Tcp },
+            ..polytcp_proto::host::ListenOptions::new("0.0.0.0:80".parse().unwrap())
+        };
+        let listener = world.server.listen(&listen).unwrap();
+        let options = ConnectOptions {
+            protocol: if client_mptcp { Protocol::Mptcp } else { Protocol::Tcp },
+            ..ConnectOptions::new((server_ip(0), 80).into())
+        };
+        let client = world.client.connect(world.now, &options).unwrap();
+        let mut server = None;
+        assert!(world.run_until(secs(5), |w| {
+            server = server.or_else(|| w.server.accept(listener));
+            server.is_some()
+        }));
+        let ids = (client, server.unwrap());
+        for from in BOTH {
+            assert_eq!(world.transfer(from, ids, 3_000_000, secs(20)).received, 3_000_000);
+        }
+        assert!(!world.client.info(ids.0).unwrap().is_mptcp);
+        assert!(!world.server.info(ids.1).unwrap().is_mptcp);
+        close_both(&mut world, ids);
+    }
+}
+
+/// Half-closes from the client, then the server, and checks that nothing stays but TIME-WAIT, and that
+/// too is gone after its time.
+fn close_both(
+    world: &mut World,
+    ids: (polytcp_proto::host::ConnectionId, polytcp_proto::host::ConnectionId),
+) {
+    let now = world.now;
+    world.client.write(now, ids.0, Piece::Fixed(Bytes::from_static(b"last words"))).unwrap();
+    world.client.shutdown(now, ids.0).unwrap();
+    assert!(world.run_until(secs(10), |w| w.server.readiness(ids.1).read_closed));
+    let now = world.now;
+    let ReadOutcome::Data(words) = world.server.read(now, ids.1, 100).unwrap() else { panic!("no data") };
+    assert_eq!(&words[..], b"last words");
+    assert_eq!(world.server.read(now, ids.1, 100), Ok(ReadOutcome::Finished));
+    world.server.write(now, ids.1, Piece::Fixed(Bytes::from_static(b"answer"))).unwrap();
+    assert!(world.run_until(secs(10), |w| w.client.readiness(ids.0).readable));
+    let now = world.now;
+    let ReadOutcome::Data(words) = world.client.read(now, ids.0, 100).unwrap() else { panic!("no data") };
+    assert_eq!(&words[..], b"answer");
+    world.server.close(now, ids.1);
+    assert!(
+        world.run_until(secs(10), |w| w.client.readiness(ids.0).hup),
+        "{:?}",
+        world.client.readiness(ids.0)
+    );
+    let now = world.now;
+    world.client.close(now, ids.0);
+    world.run_for(secs(5));
+    for side in BOTH {
+        let held = world.host(side).accounting();
+        assert_eq!(
+            (held.connections, held.flows, held.half_open, held.tokens),
+            (0, 0, 0, 0),
+            "{side:?} {held:?}"
+        );
+        assert_eq!(held.buffered_bytes, 0);
+    }
+    world.run_for(secs(61));
+    for side in BOTH {
+        let held = world.host(side).accounting();
+        assert_eq!((held.time_wait, held.timers), (0, 0), "{side:?} {held:?}");
+    }
+}
+
+#[test]
+fn a_closed_connection_leaves_nothing_behind() {
+    for paths in [1, 2] {
+        let links = vec![mbit(50, 5); paths];
+        let mut world = world(7, &links);
+        let ids = world.establish();
+        world.transfer(Side::Client, ids, 500_000, secs(10));
+        close_both(&mut world, ids);
+    }
+}
+
+#[test]
+fn an_abort_reaches_the_peer_on_every_subflow() {
+    for from in BOTH {
+        let mut world = world(8, &[mbit(50, 5), mbit(50, 5)]);
+        let ids = world.establish();
+        world.transfer(from, ids, 500_000, secs(10));
+        let now = world.now;
+        let (own, other, peer) = match from {
+            Side::Client => (ids.0, ids.1, Side::Server),
+            Side::Server => (ids.1, ids.0, Side::Client),
+        };
+        world.host(from).abort(now, own);
+        assert!(world.run_until(secs(5), |w| w.host(peer).readiness(other).error));
+        let now = world.now;
+        world.host(peer).close(now, other);
+        world.run_for(secs(1));
+        for side in BOTH {
+            let held = world.host(side).accounting();
+            assert_eq!((held.connections, held.flows, held.time_wait), (0, 0, 0), "{side:?} {held:?}");
+        }
+    }
+}
+
+#[test]
+fn both_directions_at_once_over_lossy_paths() {
+    for seed in 0..10 {
+        let mut world = world(seed, &[with_loss(mbit(20, 10), 1.0), mbit(10, 30)]);
+        let ids = world.establish();
+        let total = 1_000_000u64;
+        let mut written = [0u64; 2];
+        let mut read = [0u64; 2];
+        let done = world.run_until(secs(60), |w| {
+            for (i, side) in BOTH.into_iter().enumerate() {
+                let id = if i == 0 { ids.0 } else { ids.1 };
+                let now = w.now;
+                let room = w.host(side).write_room(id).unwrap() as u64;
+                let n = room.min(total - written[i]).min(20_000);
+                if n > 0 {
+                    let piece = Piece::Growing(pattern(written[i], n as usize));
+                    w.host(side).write(now, id, piece).unwrap();
+                    written[i] += n;
+                }
+                while let Ok(ReadOutcome::Data(data)) = w.host(side).read(now, id, 10_000) {
+                    check_pattern(read[i], &data);
+                    read[i] += data.len() as u64;
+                }
+            }
+            read == [total; 2]
+        });
+        assert!(done, "seed {seed}: {read:?}");
     }
 }

@@ -4,8 +4,8 @@ use core::net::SocketAddr;
 
 use super::passive::Listener;
 use super::socket::{
-    CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo,
-    ListenError, ListenOptions, ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
+    CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo, ListenError, ListenOptions,
+    ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
 };
 use super::{FlowRef, FourTuple, Host, Piece};
 use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
@@ -54,7 +54,7 @@ impl Host {
             Protocol::Tcp => None,
         };
         let mode = if local_key.is_some() { Mode::Mptcp } else { Mode::Plain };
-        let opening = Opening::active(now, self.numbers.isn(local, remote, now), self.offer(interface, tuple));
+        let opening = Opening::active(now, self.initial_number(tuple, now), self.offer(interface, tuple));
         let new = NewConnection {
             role: Role::Client,
             mode,

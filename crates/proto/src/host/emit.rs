@@ -106,12 +106,8 @@ impl Host {
             Addresses::V4 { .. } => SegmentationKind::Tcp4,
             Addresses::V6 { .. } => SegmentationKind::Tcp6,
         };
-        let segmentation = oversized.then_some(Segmentation {
-            kind,
-            size: segment.mss,
-            header_len: end as u16,
-            ecn: false,
-        });
+        let segmentation =
+            oversized.then_some(Segmentation { kind, size: segment.mss, header_len: end as u16, ecn: false });
         Some(Transmit {
             interface,
             vnet: VnetHdr { checksum, segmentation },

@@ -46,8 +46,8 @@ use crate::rng::SecretSource;
 use crate::tcp::isn::InitialNumbers;
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
-pub use interface::{Cidr, InterfaceConfig, LinkState};
 use interface::Interfaces;
+pub use interface::{Cidr, InterfaceConfig, LinkState};
 use passive::{HalfOpen, Listener};
 use ports::EphemeralPorts;
 pub use socket::*;
@@ -241,9 +241,8 @@ impl Host {
                 continue;
             }
             let id = *self.ready.front()?;
-            let emission = self.split(now, id).and_then(|(connection, mut ctx)| {
-                connection.poll_transmit(&mut ctx)
-            });
+            let emission =
+                self.split(now, id).and_then(|(connection, mut ctx)| connection.poll_transmit(&mut ctx));
             match emission {
                 Some(emission) => {
                     if let Some(packet) = self.packet(&emission) {

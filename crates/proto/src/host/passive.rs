@@ -19,6 +19,7 @@ use crate::mptcp::hook::{Mode, capable, reset_reason, understood_capable};
 use crate::mptcp::key::{Key, Nonce, join_hmac};
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
+use crate::seq::SeqNum;
 use crate::tcp::opening::{Agreed, Offer, Opening, OpeningVerdict, window_scale_for};
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::time::Instant;
@@ -117,6 +118,15 @@ impl Host {
         }
     }
 
+    /// The initial sequence number of a new flow (RFC 6528).
+    pub(super) fn initial_number(&self, tuple: FourTuple, now: Instant) -> SeqNum {
+        let isn = self.numbers.isn(tuple.local, tuple.remote, now);
+        match self.config.tcp.isn_near_wrap_bytes {
+            Some(near) => SeqNum(u32::MAX - isn.0 % near),
+            None => isn,
+        }
+    }
+
     /// A key whose token no connection of the host has; `None` after some tries (RFC 8684 §3.1).
     pub(super) fn unused_key(&mut self) -> Option<Key> {
         for _ in 0..KEY_TRIES {
@@ -130,7 +140,9 @@ impl Host {
     }
 
     fn draw_key(&mut self) -> Key {
-        let Some(near) = self.config.mptcp.idsn_near_wrap_bytes else { return Key::random(&mut *self.secrets) };
+        let Some(near) = self.config.mptcp.idsn_near_wrap_bytes else {
+            return Key::random(&mut *self.secrets);
+        };
         for _ in 0..NEAR_WRAP_TRIES {
             let key = Key::random(&mut *self.secrets);
             if u32::MAX - key.idsn().low() < near {
@@ -184,7 +196,7 @@ impl Host {
             }
             _ => Purpose::Plain,
         };
-        let iss = self.numbers.isn(tuple.local, tuple.remote, now);
+        let iss = self.initial_number(tuple, now);
         let offer = self.offer(interface, tuple);
         let opening = Opening::passive(now, iss, offer, segment);
         self.half_open.insert(tuple, Box::new(HalfOpen { opening, purpose, interface, listener }));
@@ -380,11 +392,7 @@ impl Host {
             local: tuple.local,
             remote: tuple.remote,
         };
-        let ctx = crate::mptcp::connection::Ctx {
-            now,
-            config: &self.config,
-            counters: &mut self.counters,
-        };
+        let ctx = crate::mptcp::connection::Ctx { now, config: &self.config, counters: &mut self.counters };
         let connection = Connection::new(&ctx, &new);
         let id = self.insert_connection(connection);
         if let Some(key) = local_key {
@@ -392,7 +400,8 @@ impl Host {
         }
         self.counters.passive_opens += 1;
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
-        let subflow = connection.accept_first(&mut ctx, half.interface, agreed, remote_key, segment_bytes_max);
+        let subflow =
+            connection.accept_first(&mut ctx, half.interface, agreed, remote_key, segment_bytes_max);
         connection.handle_segment(&mut ctx, subflow, segment);
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
         if let Some(listener) = self.listener_mut(listener_id) {
@@ -424,8 +433,7 @@ impl Host {
             None => Err(reset_reason::MPTCP_ERROR),
             Some(connection) => match (connection.data.keys, hmac) {
                 (Some(keys), Some(hmac)) => {
-                    let expected =
-                        join_hmac(keys.remote, keys.local, join.remote_nonce, join.local_nonce);
+                    let expected = join_hmac(keys.remote, keys.local, join.remote_nonce, join.local_nonce);
                     if !expected.verify_160(&hmac) {
                         self.counters.mp_join_ack_hmac_failure += 1;
                         Err(reset_reason::PROHIBITED)

@@ -108,8 +108,7 @@ impl Host {
             }
             Notice::FellBack(reason) => {
                 tracing::debug!(?reason, "fell back to TCP");
-                self.counters.dss_fallback +=
-                    u64::from(reason == crate::mptcp::hook::FallbackReason::Dss);
+                self.counters.dss_fallback += u64::from(reason == crate::mptcp::hook::FallbackReason::Dss);
             }
         }
     }
@@ -293,7 +292,7 @@ impl Host {
             return;
         };
         let tuple = FourTuple { local: SocketAddr::new(address, port), remote };
-        let iss = self.numbers.isn(tuple.local, remote, now);
+        let iss = self.initial_number(tuple, now);
         let opening = Opening::active(now, iss, self.offer(interface, tuple));
         let nonce = Nonce::random(&mut *self.secrets);
         let join = NewJoin { local: tuple.local, remote, interface, local_id, remote_id, backup, nonce };

@@ -577,10 +577,8 @@ impl Connection {
         let ipv6 = subflow.remote.is_ipv6();
         match &mut subflow.phase {
             Phase::Opening { opening, .. } => {
-                let unreachable = !matches!(
-                    kind,
-                    IcmpError::FragmentationNeeded { .. } | IcmpError::PacketTooBig { .. }
-                );
+                let unreachable =
+                    !matches!(kind, IcmpError::FragmentationNeeded { .. } | IcmpError::PacketTooBig { .. });
                 if seq == opening.iss() && unreachable {
                     // EHOSTUNREACH
                     self.remove_subflow(ctx, index, None, 113);

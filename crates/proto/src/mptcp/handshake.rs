@@ -266,8 +266,7 @@ impl Connection {
             None => self.data.mode = Mode::Plain,
         }
         let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
-        let id =
-            self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
+        let id = self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
         self.on_established(agreed);
         id
     }

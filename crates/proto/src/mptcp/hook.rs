@@ -305,8 +305,11 @@ impl Hook<'_> {
                     return;
                 }
                 // IPv6 with port beside timestamps: no room, as in Linux.
-                *(if echo { &mut env.counters.echo_add_tx_drop } else { &mut env.counters.add_addr_tx_drop }) +=
-                    1;
+                *(if echo {
+                    &mut env.counters.echo_add_tx_drop
+                } else {
+                    &mut env.counters.add_addr_tx_drop
+                }) += 1;
             }
             Some(Signal::RemoveAddr(ids)) => {
                 let option = MptcpOption::RemoveAddr(ids);
@@ -423,11 +426,15 @@ impl Extension for Hook<'_> {
         }
         let total = bytes.len() as u32;
         let rcv = &mut self.data.rcv;
+        let before = rcv.nxt();
         let taken = self.mp.cursor.take(ssn, bytes.clone(), *held, |dsn, part| {
             // A buffer that several parts share is shared out among them.
             let share = u64::from(buffer_bytes) * part.len() as u64 / u64::from(total.max(1));
             rcv.insert(dsn, part, share as u32);
         });
+        // A hole at data level was filled: the peer's window waits for it, as its recovery would at subflow
+        // level (RFC 5681 §4.2), so the acknowledgement is not delayed.
+        self.mp.ack_wanted |= self.data.rcv.nxt().saturating_since(before) > u64::from(total);
         match taken {
             Ok(()) => Ok(()),
             Err(MappingFault::Unmapped) if ssn == Ssn(1) => {

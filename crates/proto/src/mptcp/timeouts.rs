@@ -98,11 +98,10 @@ impl Connection {
         if suspect && !subflow.mp.was_suspect {
             subflow.mp.was_suspect = true;
             ctx.counters.subflow_stale += 1;
-            let helped = self
-                .subflows
-                .iter()
-                .enumerate()
-                .any(|(i, s)| i != index && s.is_usable() && !s.flow().is_some_and(SubflowFlow::is_suspect));
+            let helped =
+                self.subflows.iter().enumerate().any(|(i, s)| {
+                    i != index && s.is_usable() && !s.flow().is_some_and(SubflowFlow::is_suspect)
+                });
             if helped {
                 self.reinject_outstanding(index);
             }

@@ -124,7 +124,7 @@ impl Connection {
             return false;
         }
         self.refresh_views(ctx.now);
-        let window_left = self.data.snd.window_left();
+        let window_left = self.worthwhile_window();
         let blocking_head = if unsent > 0 && window_left == 0 { self.blocking_head() } else { None };
         let view = View {
             subflows: &self.views,
@@ -142,7 +142,8 @@ impl Connection {
                 self.give_again(ctx, subflow, from, max_bytes)
             }
             Decision::Wait { until } => {
-                let paced = self.subflows.iter().filter_map(Subflow::flow).filter_map(|f| f.paced_at(ctx.now));
+                let paced =
+                    self.subflows.iter().filter_map(Subflow::flow).filter_map(|f| f.paced_at(ctx.now));
                 self.timing.schedule_at = paced.chain(until).min();
                 if window_left > 0 {
                     for subflow in &mut self.subflows {
@@ -154,6 +155,16 @@ impl Connection {
                 false
             }
         }
+    }
+
+    /// Octets of the peer's window that are worth using: less than a segment is not, while data is under
+    /// way that will open it (RFC 9293 §3.8.6.2.1).
+    fn worthwhile_window(&self) -> u64 {
+        let snd = &self.data.snd;
+        let left = snd.window_left();
+        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1, |f| f.payload_mss(28));
+        let scrap = left < u64::from(mss) && left < snd.buffer.unsent() && snd.buffer.unacked() > 0;
+        if scrap { 0 } else { left }
     }
 
     fn refresh_views(&mut self, now: Instant) {
@@ -189,14 +200,6 @@ impl Connection {
         let Some(subflow) = self.subflows.get_mut(index) else { return false };
         let Phase::Open(flow) = &mut subflow.phase else { return false };
         let mss = flow.payload_mss(28);
-        // Half a segment of window is not worth a segment while others are under way (RFC 9293
-        // §3.8.6.2.1): the window will open.
-        if window_left < u32::from(mss)
-            && u64::from(window_left) < self.data.snd.buffer.unsent()
-            && self.data.snd.buffer.unacked() > 0
-        {
-            return false;
-        }
         let ssn = flow.queue_end();
         // RFC 8684 §3.1: the first data carries MP_CAPABLE, whose copy on a second wire segment would
         // make no sense.

@@ -169,7 +169,8 @@ impl KernelPm {
         match command {
             PmCommand::AddAddr(endpoint) => self.add(endpoint).and_then(|()| done(Change::Added)),
             PmCommand::DelAddr { id: AddressId(0), address: Some(address) } => {
-                let zero = Endpoint { id: Some(AddressId(0)), ..Endpoint::new(*address, EndpointFlags::NONE) };
+                let zero =
+                    Endpoint { id: Some(AddressId(0)), ..Endpoint::new(*address, EndpointFlags::NONE) };
                 done(Change::Removed(alloc::vec![zero], true))
             }
             PmCommand::DelAddr { id, .. } => {
@@ -259,11 +260,7 @@ impl KernelPm {
         self.endpoints.iter().position(|e| e.id == Some(id))
     }
 
-    fn set_flags(
-        &mut self,
-        target: FlagsTarget,
-        flags: EndpointFlags,
-    ) -> Result<(PmReply, Change), PmError> {
+    fn set_flags(&mut self, target: FlagsTarget, flags: EndpointFlags) -> Result<(PmReply, Change), PmError> {
         let at = match target {
             FlagsTarget::Id(AddressId(0)) => {
                 return Err(PmError::new(EOPNOTSUPP, "missing address ID"));
@@ -279,15 +276,12 @@ impl KernelPm {
         let at = at.ok_or(PmError::new(EINVAL, "address not found"))?;
         let held = self.endpoints[at].flags;
         let fullmesh = flags.contains(EndpointFlags::FULLMESH);
-        if fullmesh
-            && (held.contains(EndpointFlags::SIGNAL) || held.contains(EndpointFlags::IMPLICIT))
-        {
+        if fullmesh && (held.contains(EndpointFlags::SIGNAL) || held.contains(EndpointFlags::IMPLICIT)) {
             return Err(PmError::new(EINVAL, "invalid addr flags"));
         }
         let settable = EndpointFlags::BACKUP | EndpointFlags::FULLMESH;
         let kept = held.bits() & !settable.bits();
-        self.endpoints[at].flags =
-            EndpointFlags::from_bits_truncate(kept | (flags.bits() & settable.bits()));
+        self.endpoints[at].flags = EndpointFlags::from_bits_truncate(kept | (flags.bits() & settable.bits()));
         let changed = self.endpoints[at];
         let backup_changed =
             held.contains(EndpointFlags::BACKUP) != changed.flags.contains(EndpointFlags::BACKUP);
@@ -426,9 +420,8 @@ mod tests {
     fn endpoints_are_checked_as_linux_does() {
         let mut pm = KernelPm::new(2, 0);
         add(&mut pm, "10.0.1.2", EndpointFlags::SUBFLOW);
-        let mut refused = |endpoint: Endpoint| {
-            pm.command(&PmCommand::AddAddr(endpoint)).expect_err("refused").errno
-        };
+        let mut refused =
+            |endpoint: Endpoint| pm.command(&PmCommand::AddAddr(endpoint)).expect_err("refused").errno;
         let other = Endpoint::new(ip("10.0.2.2"), EndpointFlags::SUBFLOW);
         assert_eq!(refused(Endpoint::new(ip("10.0.1.2"), EndpointFlags::SIGNAL)), EEXIST);
         assert_eq!(refused(Endpoint { id: Some(AddressId(1)), ..other }), EBUSY);

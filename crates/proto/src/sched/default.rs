@@ -1,8 +1,9 @@
 //! The scheduler `default`: the subflow that would be done first, as Linux's.
 //!
 //! Of the best class present, the subflow whose bytes queued and on the way drain soonest at its pacing
-//! rate. Beyond Linux, two helps for unequal paths: a subflow without room is passed over instead of
-//! waited for, and when the window is exhausted because a slow subflow carries what the peer waits for, a
+//! rate. Beyond Linux, three helps for unequal paths: a subflow without room is passed over instead of
+//! waited for; a slow one is left alone while its data would block a window that the fastest can fill;
+//! and when the window is exhausted because a slow subflow carries what the peer waits for, a
 //! much faster one that has room sends that again (opportunistic retransmission, once per range).
 
 use super::{Decision, Run, Scheduler, SubflowView, View, best_class, class};
@@ -22,7 +23,9 @@ impl Scheduler for Default {
 
     fn next(&mut self, view: &View<'_>, _now: Instant) -> Decision {
         let wait = Decision::Wait { until: None };
-        let Some(best) = best_class(view).filter(|s| s.room_bytes > 0).min_by_key(|s| drain_time(s)) else {
+        let fastest = best_class(view).min_by_key(|s| s.srtt);
+        let usable = |s: &&SubflowView| s.room_bytes > 0 && !fastest.is_some_and(|f| blocks(view, f, s));
+        let Some(best) = best_class(view).filter(usable).min_by_key(|s| drain_time(s)) else {
             return wait;
         };
         if let Some(span) = view.reinject
@@ -49,6 +52,16 @@ impl Scheduler for Default {
         }
         wait
     }
+}
+
+/// Data on `slow` would block the window: while it is under way, `fast` alone could fill what is left of
+/// it (the estimate of BLEST, Ferlin et al. 2016).
+fn blocks(view: &View<'_>, fast: &SubflowView, slow: &SubflowView) -> bool {
+    if slow.index == fast.index || fast.srtt.is_zero() || fast.suspect || view.window_left_bytes == 0 {
+        return false;
+    }
+    let rounds = slow.srtt.as_nanos() / fast.srtt.as_nanos();
+    rounds >= 2 && u128::from(fast.cwnd_bytes) * rounds > u128::from(view.window_left_bytes)
 }
 
 /// Nanoseconds until the subflow has nothing left, scaled so that an unknown rate counts as slow only

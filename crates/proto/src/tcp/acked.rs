@@ -116,9 +116,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 // RFC 2883 §4: a first block below the cumulative acknowledgement, or inside the second
                 // block, reports a duplicate.
                 let below = !right.after(segment.ack);
-                let inside = blocks.as_slice().get(1).is_some_and(|next| {
-                    !left.before(SeqNum(next.left)) && !right.after(SeqNum(next.right))
-                });
+                let inside = blocks
+                    .as_slice()
+                    .get(1)
+                    .is_some_and(|next| !left.before(SeqNum(next.left)) && !right.after(SeqNum(next.right)));
                 if i == 0 && (below || inside) {
                     env.counters.tcp_dsack_recv += 1;
                     self.recovery.rack.on_duplicate_report();
@@ -127,8 +128,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 }
                 let mut on = |sent: &super::recovery::scoreboard::Sent<S>| {
                     out.bytes += sent.len;
-                    let spurious = sent.transmissions > 1
-                        && min_rtt.is_some_and(|min| now.since(sent.last_sent) < min);
+                    let spurious =
+                        sent.transmissions > 1 && min_rtt.is_some_and(|min| now.since(sent.last_sent) < min);
                     self.recovery.rack.on_delivered(now, sent, spurious);
                     if sent.transmissions == 1 {
                         let age = now.since(sent.last_sent);
@@ -232,8 +233,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     fn grow(&mut self, now: Instant, delivered: u32, rtt: Option<Duration>, prior_in_flight: u32) {
         let in_slow_start = self.cc.in_slow_start();
-        let cwnd_limited = self.snd.cwnd_limited
-            || (in_slow_start && self.cc.cwnd() < prior_in_flight.saturating_mul(2));
+        let cwnd_limited =
+            self.snd.cwnd_limited || (in_slow_start && self.cc.cwnd() < prior_in_flight.saturating_mul(2));
         self.snd.cwnd_limited = false;
         self.cc.on_ack(&AckSample {
             now,
@@ -255,8 +256,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !self.sack || (self.snd.board.sacked_bytes() == 0 && self.snd.board.retransmitted_bytes() == 0) {
             return 0;
         }
-        let hurry = !self.recovery.in_open()
-            || self.snd.board.sacked_bytes() >= 3 * u32::from(self.snd.mss);
+        let hurry = !self.recovery.in_open() || self.snd.board.sacked_bytes() >= 3 * u32::from(self.snd.mss);
         let mut next = None;
         let judge = self.recovery.rack.judge(now, self.rtt.srtt(), self.rtt.min_rtt(), hurry, &mut next);
         let lost = self.snd.board.detect_lost(judge);

@@ -232,9 +232,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 full_segment: u32::from(agreed.mss),
             },
             acks: AckState::new(rcv_nxt),
-            stamps: agreed
-                .timestamps
-                .map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
+            stamps: agreed.timestamps.map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
             sack: agreed.sack,
             rtt,
             recovery: Recovery::new(snd_una),
@@ -306,10 +304,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// What was sent and not acknowledged, in order, with its tags: (relative number, length, tag).
     pub fn outstanding(&self) -> impl Iterator<Item = (Ssn, u32, &S)> {
-        self.snd
-            .board
-            .iter()
-            .map(|sent| (sent.seq.relative_to(self.iss), sent.bytes.len() as u32, &sent.tag))
+        self.snd.board.iter().map(|sent| (sent.seq.relative_to(self.iss), sent.bytes.len() as u32, &sent.tag))
     }
 
     /// What is queued and not sent, with its tags: (relative number, length, tag).
@@ -435,12 +430,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let mut out = Outgoing::bare(
-            self.snd.board.snd_nxt(),
-            self.rcv.nxt,
-            TcpFlags::RST | TcpFlags::ACK,
-            0,
-        );
+        let mut out =
+            Outgoing::bare(self.snd.board.snd_nxt(), self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK, 0);
         for option in ext.options(env, super::extension::Carrier::Reset, out.options.remaining()).iter() {
             // The extension kept to the room that it was told.
             let _ = out.options.push(polytcp_wire::tcp_option::TcpOption::Mptcp(*option));

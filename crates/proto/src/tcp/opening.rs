@@ -136,15 +136,7 @@ pub struct Opening {
 impl Opening {
     /// SYN-SENT: a SYN is due at once.
     pub fn active(now: Instant, iss: SeqNum, offer: Offer) -> Self {
-        Self {
-            iss,
-            offer,
-            side: Side::SynSent,
-            first_sent: None,
-            sent: 0,
-            deadline: now,
-            rto: INITIAL_RTO,
-        }
+        Self { iss, offer, side: Side::SynSent, first_sent: None, sent: 0, deadline: now, rto: INITIAL_RTO }
     }
 
     /// SYN-RECEIVED: a SYN/ACK is due at once.

@@ -201,11 +201,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     {
         let (bytes, tag) = self.snd.queue.front_mut()?;
         let whole = take as usize >= bytes.len();
-        let (bytes, tag) = if whole {
-            self.snd.queue.pop_front()?
-        } else {
-            (bytes.split_to(take as usize), tag.clone())
-        };
+        let (bytes, tag) =
+            if whole { self.snd.queue.pop_front()? } else { (bytes.split_to(take as usize), tag.clone()) };
         self.snd.queued_bytes -= bytes.len() as u32;
         let fin = self.snd.fin == OwnFin::Queued && self.snd.queue.is_empty();
         let seq = self.snd.board.snd_nxt();
@@ -244,7 +241,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             None => {
                 let last = self.snd.board.len() - 1;
                 let len = self.snd.board.get(last)?.len;
-                let index = if self.snd.board.split_at(last, len.saturating_sub(mss)) { last + 1 } else { last };
+                let index =
+                    if self.snd.board.split_at(last, len.saturating_sub(mss)) { last + 1 } else { last };
                 self.resend(env, ext, index)
             }
         };
@@ -340,8 +338,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         ext: &mut X,
         carrier: Carrier<'_, S>,
         out: &mut Outgoing,
-    )
-    where
+    ) where
         X: Extension<Sent = S, Held = H>,
     {
         if let Some(ts) = self.timestamp(env.now) {

@@ -19,8 +19,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     pub fn deadline(&self, now: Instant, config: &crate::config::TcpConfig) -> Option<Instant> {
         let timer = self.recovery.timer.map(|(at, _)| at);
         let ack = self.acks.deadline();
-        let keepalive =
-            config.keepalive_idle.filter(|_| self.may_keep_alive()).map(|idle| self.keepalive_at(config, idle));
+        let keepalive = config
+            .keepalive_idle
+            .filter(|_| self.may_keep_alive())
+            .map(|idle| self.keepalive_at(config, idle));
         let pace = self.paced_until(now);
         [timer, ack, keepalive, pace].into_iter().flatten().min()
     }

@@ -1,5 +1,5 @@
 //! Two hosts on emulated links in virtual time: the simulated pair.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, missing_docs)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -223,7 +223,13 @@ impl World {
     }
 
     /// Sends `bytes` from `side` and reads them at the other; returns what arrived, and the time it took.
-    pub fn transfer(&mut self, from: Side, ids: (ConnectionId, ConnectionId), bytes: u64, limit: Duration) -> Transfer {
+    pub fn transfer(
+        &mut self,
+        from: Side,
+        ids: (ConnectionId, ConnectionId),
+        bytes: u64,
+        limit: Duration,
+    ) -> Transfer {
         let start = self.now;
         let (sender, receiver) = match from {
             Side::Client => (ids.0, ids.1),

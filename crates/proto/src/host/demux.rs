@@ -15,7 +15,7 @@ use super::{FlowRef, FourTuple, Host, REPLIES_MAX};
 use crate::packet::{HeaderBuf, InterfaceId, Received, Transmit};
 use crate::seq::SeqNum;
 use crate::tcp::segment::{Outgoing, Segment};
-use crate::tcp::time_wait::TimeWaitVerdict;
+use crate::tcp::time_wait::{TimeWait, TimeWaitVerdict};
 use crate::time::Instant;
 
 impl Host {
@@ -111,10 +111,18 @@ impl Host {
         tuple: FourTuple,
         segment: &Segment,
     ) {
-        if let Some(entry) = self.time_wait.get(&tuple) {
-            match entry.handle_segment(segment) {
+        if let Some(entry) = self.time_wait.get(&tuple).copied() {
+            match entry.handle_segment(now, segment) {
                 TimeWaitVerdict::Ignore => return,
                 TimeWaitVerdict::Answer(answer) => {
+                    if segment.is_fin() {
+                        // RFC 9293 §3.10.7.4, eighth check: the clock starts anew.
+                        let expires_at = now + self.config.tcp.time_wait;
+                        if expires_at > entry.expires_at {
+                            self.time_wait.insert(tuple, TimeWait { expires_at, ..entry });
+                            self.time_wait_order.push_back((expires_at, tuple));
+                        }
+                    }
                     self.reply(interface, tuple.local, tuple.remote, &answer);
                     return;
                 }

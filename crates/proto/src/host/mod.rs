@@ -92,8 +92,9 @@ struct Tenant {
     connection: Connection,
     /// It is in the ready list.
     is_ready: bool,
-    /// The earliest timer entry that stands for it.
-    armed_at: Option<Instant>,
+    /// Its timer entries, the earliest last. One is added only when it is earlier than all, so that there
+    /// are never more than the deadlines that were once in force together.
+    armed: Vec<Instant>,
 }
 
 /// One host. See the module's text for the contract.
@@ -203,7 +204,7 @@ impl Host {
         while let Some((at, key)) = self.timers.pop_due(now) {
             match key {
                 TimerKey::Connection(id) => self.handle_connection_timeout(now, id, at),
-                TimerKey::HalfOpen(tuple) => self.handle_half_open_timeout(now, tuple),
+                TimerKey::HalfOpen(tuple) => self.handle_half_open_timeout(now, tuple, at),
             }
         }
         while let Some((at, tuple)) = self.time_wait_order.front().copied()
@@ -218,10 +219,10 @@ impl Host {
 
     fn handle_connection_timeout(&mut self, now: Instant, id: ConnectionId, at: Instant) {
         let Some(tenant) = self.tenant_mut(id) else { return };
-        if tenant.armed_at != Some(at) {
+        if tenant.armed.last() != Some(&at) {
             return;
         }
-        tenant.armed_at = None;
+        tenant.armed.pop();
         let (connection, mut ctx) = self.split(now, id).expect("the tenant was there just now");
         if connection.deadline(now, ctx.config).is_some_and(|deadline| deadline <= now) {
             connection.handle_timeout(&mut ctx);
@@ -319,7 +320,7 @@ impl Host {
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
-        slot.tenant = Some(Box::new(Tenant { connection, is_ready: false, armed_at: None }));
+        slot.tenant = Some(Box::new(Tenant { connection, is_ready: false, armed: Vec::new() }));
         ConnectionId { index, generation: slot.generation }
     }
 
@@ -365,9 +366,9 @@ impl Host {
         }
         tenant.connection.watch_stall(now);
         if let Some(deadline) = tenant.connection.deadline(now, config)
-            && tenant.armed_at.is_none_or(|armed| deadline < armed)
+            && tenant.armed.last().is_none_or(|armed| deadline < *armed)
         {
-            tenant.armed_at = Some(deadline);
+            tenant.armed.push(deadline);
             self.timers.schedule(deadline, TimerKey::Connection(id));
         }
     }
@@ -391,10 +392,12 @@ impl Host {
 
     fn remember_time_wait(&mut self, tuple: FourTuple, entry: TimeWait) {
         self.counters.time_wait += 1;
-        if self.time_wait.len() >= self.config.tcp.time_wait_max
-            && let Some((_, oldest)) = self.time_wait_order.pop_front()
+        while self.time_wait.len() >= self.config.tcp.time_wait_max
+            && let Some((at, oldest)) = self.time_wait_order.pop_front()
         {
-            self.time_wait.remove(&oldest);
+            if self.time_wait.get(&oldest).is_some_and(|held| held.expires_at == at) {
+                self.time_wait.remove(&oldest);
+            }
         }
         self.time_wait_order.push_back((entry.expires_at, tuple));
         self.time_wait.insert(tuple, entry);

@@ -85,6 +85,8 @@ pub(super) struct HalfOpen {
     purpose: Purpose,
     interface: InterfaceId,
     listener: ListenerId,
+    /// The timer entry that stands for it.
+    armed_at: Option<Instant>,
 }
 
 impl Host {
@@ -199,7 +201,8 @@ impl Host {
         let iss = self.initial_number(tuple, now);
         let offer = self.offer(interface, tuple);
         let opening = Opening::passive(now, iss, offer, segment);
-        self.half_open.insert(tuple, Box::new(HalfOpen { opening, purpose, interface, listener }));
+        self.half_open
+            .insert(tuple, Box::new(HalfOpen { opening, purpose, interface, listener, armed_at: None }));
         self.flows.insert(tuple, FlowRef::HalfOpen);
         if let Some(listener) = self.listener_mut(listener) {
             listener.half_open += 1;
@@ -282,7 +285,10 @@ impl Host {
             None => Ok(()),
         });
         let (interface, deadline) = (half.interface, half.opening.deadline());
-        self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
+        if half.armed_at.is_none_or(|at| deadline < at) {
+            half.armed_at = Some(deadline);
+            self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
+        }
         if let Some(segment) = segment {
             let emission = Emission { interface, local: tuple.local, remote: tuple.remote, segment };
             let packet = self.packet(&emission);
@@ -290,9 +296,15 @@ impl Host {
         }
     }
 
-    pub(super) fn handle_half_open_timeout(&mut self, now: Instant, tuple: FourTuple) {
-        let Some(half) = self.half_open.get(&tuple) else { return };
-        if half.opening.deadline() > now {
+    pub(super) fn handle_half_open_timeout(&mut self, now: Instant, tuple: FourTuple, at: Instant) {
+        let Some(half) = self.half_open.get_mut(&tuple).filter(|half| half.armed_at == Some(at)) else {
+            return;
+        };
+        half.armed_at = None;
+        let deadline = half.opening.deadline();
+        if deadline > now {
+            half.armed_at = Some(deadline);
+            self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
             return;
         }
         if half.opening.sent() > self.config.tcp.synack_retries {

@@ -72,8 +72,8 @@ impl Host {
                     self.push_pm_event(PmEvent::Created(event));
                     self.push_pm_event(PmEvent::Established(event));
                 }
-                self.next_steps(now, id);
             }
+            Notice::FullyEstablished => self.next_steps(now, id),
             Notice::SubflowEstablished { id: subflow } => {
                 let found = self.connection(id).and_then(|c| {
                     let subflow = c.subflows.iter().find(|s| s.id == subflow)?;
@@ -96,7 +96,7 @@ impl Host {
                 }
                 self.next_steps(now, id);
             }
-            Notice::RemoveAddr(ids) => self.handle_remove_addr(id, &ids),
+            Notice::RemoveAddr(ids) => self.handle_remove_addr(now, id, &ids),
             Notice::Prio { subflow } => {
                 let found = self.connection(id).and_then(|c| {
                     let subflow = c.subflows.iter().find(|s| s.id == subflow)?;
@@ -183,20 +183,28 @@ impl Host {
         }
     }
 
-    fn handle_remove_addr(&mut self, id: ConnectionId, ids: &AddressIds) {
+    fn close_subflows(&mut self, now: Instant, id: ConnectionId, subflows: &[u32]) {
+        let Some((connection, mut ctx)) = self.split(now, id) else { return };
+        for subflow in subflows {
+            connection.close_subflow(&mut ctx, *subflow);
+        }
+    }
+
+    fn handle_remove_addr(&mut self, now: Instant, id: ConnectionId, ids: &AddressIds) {
         for wire_id in ids.as_slice() {
             self.counters.rm_addr += 1;
             let Some(tenant) = self.tenant_mut(id) else { return };
             let connection = &mut tenant.connection;
             let token = connection.token();
+            if connection.data.mode == Mode::Plain {
+                return;
+            }
             let gone: Vec<u32> =
                 connection.subflows.iter().filter(|s| s.mp.remote_id.0 == *wire_id).map(|s| s.id).collect();
             if !gone.is_empty() && *wire_id != 0 {
                 connection.pm.add_addr_accepted = connection.pm.add_addr_accepted.saturating_sub(1);
             }
-            for subflow in gone {
-                connection.close_subflow(subflow);
-            }
+            self.close_subflows(now, id, &gone);
             if let Some(token) = token {
                 self.push_pm_event(PmEvent::Removed {
                     token: ConnectionToken(token.0),
@@ -216,7 +224,7 @@ impl Host {
         else {
             return;
         };
-        if !tenant.connection.is_joinable() {
+        if !tenant.connection.is_joinable() || !tenant.connection.fully_established {
             return;
         }
         let view = view_of(&tenant.connection);
@@ -256,9 +264,7 @@ impl Host {
                         connection.subflows[index].mp.signal(Signal::RemoveAddr(ids));
                     }
                 }
-                for subflow in &gone {
-                    connection.close_subflow(*subflow);
-                }
+                self.close_subflows(now, id, &gone);
                 self.counters.rm_subflow += gone.len() as u64;
             }
         }
@@ -305,6 +311,10 @@ impl Host {
     fn announce(&mut self, now: Instant, id: ConnectionId, endpoint: Endpoint, repeats: u8) {
         let Some(tenant) = self.tenant_mut(id) else { return };
         let connection = &mut tenant.connection;
+        if !connection.is_joinable() {
+            connection.pm.announcing = None;
+            return;
+        }
         let (Some(keys), Some(address_id)) = (connection.data.keys, endpoint.id) else { return };
         let port = endpoint.port.map(core::num::NonZeroU16::get);
         let hmac = add_addr_hmac(keys.local, keys.remote, address_id.0, endpoint.address, port);
@@ -367,6 +377,7 @@ fn view_of(connection: &Connection) -> ConnectionView {
         first_local: connection.first_local.ip(),
         first_remote: connection.first_remote,
         extra_subflows: connection.extra_subflows(),
+        peer_denies_join: connection.peer_denies_join,
         remotes: connection.subflows.iter().map(|s| s.remote).collect(),
     }
 }

@@ -78,6 +78,9 @@ pub enum Stage {
 pub enum Notice {
     /// The connection is established.
     Established,
+    /// Both sides know that the peer speaks MPTCP: further subflows may be opened (RFC 8684 §3.2; a join
+    /// that overtakes the third ACK would be refused).
+    FullyEstablished,
     /// A further subflow is established.
     SubflowEstablished {
         /// Its number.
@@ -124,6 +127,15 @@ pub enum Notice {
     FellBack(FallbackReason),
 }
 
+/// Why a subflow's data goes to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Why {
+    /// The subflow ends.
+    Gone,
+    /// Its path does not answer at the moment.
+    Suspect,
+}
+
 /// A segment to send, with where from and to.
 #[derive(Debug)]
 pub struct Emission {
@@ -157,6 +169,10 @@ pub struct NewConnection<'a> {
 pub struct Connection {
     pub(crate) role: Role,
     pub(crate) stage: Stage,
+    /// Both sides know that the peer speaks MPTCP.
+    pub(crate) fully_established: bool,
+    /// The peer takes no joins to its initial address (flag C of MP_CAPABLE).
+    pub(crate) peer_denies_join: bool,
     pub(crate) data: Data,
     pub(crate) subflows: Vec<Subflow>,
     pub(super) next_subflow_id: u32,
@@ -191,10 +207,18 @@ pub(super) struct Timing {
     pub(super) stall_at: Option<Instant>,
     /// How often in a row that was so.
     pub(super) stalls: u8,
+    /// When it was so last.
+    pub(super) last_stall: Instant,
     /// Since when there is no subflow.
     pub(super) bare_since: Option<Instant>,
-    /// When the application closed.
+    /// When the application closed, or when the orphan made progress last.
     pub(super) orphaned_at: Option<Instant>,
+    /// What was acknowledged at that time.
+    pub(super) orphan_una: Dsn,
+    /// The peer sent something since the last stall.
+    pub(super) heard: bool,
+    /// Stalls in a row in which the peer said nothing.
+    pub(super) unheard: u8,
 }
 
 impl Connection {
@@ -206,6 +230,8 @@ impl Connection {
         Self {
             role: new.role,
             stage: Stage::Connecting,
+            fully_established: false,
+            peer_denies_join: false,
             data: Data {
                 mode: new.mode,
                 keys: None,
@@ -233,8 +259,12 @@ impl Connection {
                 schedule_at: None,
                 stall_at: None,
                 stalls: 0,
+                last_stall: Instant::ZERO,
                 bare_since: None,
                 orphaned_at: None,
+                orphan_una: first_dsn,
+                heard: false,
+                unheard: 0,
             },
             closed_totals: ClosedTotals::default(),
             opportunistic_at: None,
@@ -304,6 +334,14 @@ impl Connection {
         self.notices.push_back(Notice::Established);
     }
 
+    /// The first subflow's handshake is confirmed.
+    pub(super) fn on_fully_established(&mut self) {
+        if !self.fully_established {
+            self.fully_established = true;
+            self.notices.push_back(Notice::FullyEstablished);
+        }
+    }
+
     /// Processes a segment of one subflow that is in a synchronized state.
     pub(crate) fn handle_segment(&mut self, ctx: &mut Ctx<'_>, id: u32, segment: Segment) {
         let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
@@ -332,11 +370,13 @@ impl Connection {
         if let (Some(End::PeerReset), Some(options)) = (end, reset_options) {
             self.note_reset_options(ctx, index, options.as_slice());
         }
-        self.empty_inbox(ctx, id);
-        match end {
-            Some(end) => self.on_flow_end(ctx, index, end),
-            None => self.after_flow_input(index),
+        self.timing.heard = true;
+        // The subflow that is gone first: it must not be reset again.
+        if let Some(end) = end {
+            self.on_flow_end(ctx, index, end);
         }
+        self.empty_inbox(ctx, id);
+        self.after_flow_input(id);
         self.advance_close(ctx);
     }
 
@@ -377,9 +417,13 @@ impl Connection {
         if let Some(reason) = fell_back {
             self.on_fallback(reason);
         }
-        if confirmed && subflow != 1 {
-            self.notices.push_back(Notice::SubflowEstablished { id: subflow });
-            self.reinject_suspects();
+        match (confirmed, subflow) {
+            (false, _) => {}
+            (true, 1) => self.on_fully_established(),
+            (true, id) => {
+                self.notices.push_back(Notice::SubflowEstablished { id });
+                self.reinject_suspects();
+            }
         }
         if fastclosed {
             self.fail(ctx, ConnectionError::Reset);
@@ -395,19 +439,19 @@ impl Connection {
                 flow.set_window_is_shared(false);
             }
         }
-        self.data.snd.reinject.clear();
+        self.data.snd.forget_ranges();
+        self.pm.announcing = None;
         self.notices.push_back(Notice::FellBack(reason));
     }
 
-    fn after_flow_input(&mut self, index: usize) {
-        let subflow = &mut self.subflows[index];
+    fn after_flow_input(&mut self, id: u32) {
+        let Some(subflow) = self.subflow_mut(id) else { return };
         let suspect = subflow.flow().is_some_and(SubflowFlow::is_suspect);
         if subflow.mp.was_suspect && !suspect {
             subflow.mp.was_suspect = false;
-            if !self.subflows.iter().any(|s| s.mp.was_suspect) {
-                // The path answers again; its own recovery resends what is missing.
-                self.data.snd.reinject.clear();
-            }
+            // The path answers again: its own recovery resends what is missing, and it can help others.
+            self.data.snd.hedge.clear();
+            self.reinject_suspects();
         }
     }
 
@@ -469,7 +513,7 @@ impl Connection {
         time_wait: Option<TimeWait>,
         errno: u8,
     ) {
-        self.reinject_outstanding(index);
+        self.reinject_outstanding(index, Why::Gone);
         let subflow = self.subflows.remove(index);
         self.scheduler.on_subflows_changed();
         self.opportunistic_at = None;
@@ -513,36 +557,46 @@ impl Connection {
     }
 
     /// Closes one subflow in an orderly way (FIN), its data going to the others.
-    pub(crate) fn close_subflow(&mut self, id: u32) {
+    pub(crate) fn close_subflow(&mut self, ctx: &mut Ctx<'_>, id: u32) {
         if let Some(index) = self.subflows.iter().position(|s| s.id == id) {
-            self.reinject_outstanding(index);
+            self.data.may_fall_back = false;
+            if self.subflows[index].flow().is_none() {
+                self.remove_subflow(ctx, index, None, 0);
+                return;
+            }
+            self.reinject_outstanding(index, Why::Gone);
             if let Some(flow) = self.subflows[index].flow_mut() {
                 flow.close();
             }
         }
     }
 
-    /// Marks what a subflow holds and the peer has not acknowledged at data level as to be sent on another.
-    pub(super) fn reinject_outstanding(&mut self, index: usize) {
+    /// Marks what a subflow holds and the peer has not acknowledged at data level as to be sent on another:
+    /// for good, because the subflow ends, or as a hedge that is dropped when it answers again.
+    pub(super) fn reinject_outstanding(&mut self, index: usize, why: Why) {
         if self.data.mode == Mode::Plain {
             return;
         }
         let Some(flow) = self.subflows.get(index).and_then(Subflow::flow) else { return };
-        let snd = &mut self.data.snd;
+        let DataSend { buffer, reinject, hedge, .. } = &mut self.data.snd;
+        let ranges = match why {
+            Why::Gone => reinject,
+            Why::Suspect => hedge,
+        };
         for (ssn, len, tag) in flow.outstanding().chain(flow.queued()) {
             if let Some(mapping) = tag {
                 let start = mapping.dsn_at(ssn);
-                snd.reinject.insert(start, start + u64::from(len));
+                ranges.insert(start, start + u64::from(len));
             }
         }
-        snd.reinject.trim_below(snd.buffer.snd_una());
+        ranges.trim_below(buffer.snd_una());
     }
 
     /// Another path has become usable: what suspect ones hold goes there.
     pub(super) fn reinject_suspects(&mut self) {
         for index in 0..self.subflows.len() {
             if self.subflows[index].mp.was_suspect {
-                self.reinject_outstanding(index);
+                self.reinject_outstanding(index, Why::Suspect);
             }
         }
     }
@@ -557,7 +611,7 @@ impl Connection {
             self.send_reset(ctx, index);
             self.remove_subflow(ctx, index, None, 104);
         }
-        self.data.snd.reinject.clear();
+        self.data.snd.forget_ranges();
         self.stage = Stage::Failed(error);
     }
 
@@ -624,7 +678,7 @@ impl Connection {
                         let peer_closed =
                             self.subflows[index].flow().is_some_and(|f| f.peer_closed() && !f.is_closing());
                         if peer_closed {
-                            self.reinject_outstanding(index);
+                            self.reinject_outstanding(index, Why::Gone);
                             if let Some(flow) = self.subflows[index].flow_mut() {
                                 flow.close();
                             }

@@ -172,7 +172,8 @@ impl Connection {
         match handshake {
             ActiveHandshake::Capable => {
                 let answer = understood_capable(&segment.options.mptcp);
-                if let Some(Capable { form: CapableForm::SynAck { sender_key }, .. }) = answer {
+                if let Some(Capable { form: CapableForm::SynAck { sender_key }, flags, .. }) = answer {
+                    self.peer_denies_join = flags.deny_join_initial;
                     ctx.counters.mp_capable_syn_ack_rx += 1;
                     self.set_keys(Key::from_wire(sender_key), agreed.rcv_wnd);
                     self.subflows[index].mp.confirmation = Confirmation::CapableClient;
@@ -191,8 +192,11 @@ impl Connection {
                         let mp = &mut self.subflows[index].mp;
                         mp.backup_peer = verified.backup;
                         mp.remote_id = verified.remote_id;
-                        mp.confirmation =
-                            Confirmation::JoinClient { hmac: verified.hmac, again_at: ctx.now + INITIAL_RTO };
+                        mp.confirmation = Confirmation::JoinClient {
+                            hmac: verified.hmac,
+                            again_at: ctx.now + INITIAL_RTO,
+                            repeats: 0,
+                        };
                     }
                     None => {
                         // RFC 8684 §3.2: no or a wrong HMAC: reset.
@@ -262,6 +266,9 @@ impl Connection {
             Some(key) => {
                 self.set_keys(key, agreed.rcv_wnd);
                 mp.confirmation = Confirmation::CapableServer;
+                // The client opens further subflows only once it has a DATA_ACK (RFC 8684 §3.2), even when
+                // neither side has data.
+                mp.ack_wanted = true;
             }
             None => self.data.mode = Mode::Plain,
         }

@@ -17,7 +17,7 @@ use super::key::{Token, add_addr_hmac, verify_add_addr_hmac};
 use super::mapping::{MappingFault, PeerMapping};
 use super::recv::DataRecv;
 use super::send::{DataFin, DataSend};
-use super::subflow::{Confirmation, HeldTag, Keys, SentTag, Signal, SubflowState};
+use super::subflow::{Announced, Confirmation, HeldTag, Keys, SentTag, Signal, SubflowState};
 use crate::seq::{Dsn, Ssn};
 use crate::tcp::extension::{Abort, Carrier, Extension};
 use crate::tcp::flow::Env;
@@ -118,8 +118,8 @@ impl Data {
     }
 
     /// The acknowledgement to send.
-    fn data_ack(&self) -> DataAck {
-        let nxt = self.rcv.nxt();
+    fn data_ack(&self, announced: Option<Announced>) -> DataAck {
+        let nxt = announced.map_or(self.rcv.nxt(), |a| a.data_ack);
         if self.rcv.is_wide() { DataAck::Eight(nxt.0) } else { DataAck::Four(nxt.low()) }
     }
 }
@@ -162,7 +162,7 @@ impl Hook<'_> {
             self.data.rcv.handle_fin(fin);
             self.mp.ack_wanted = true;
         }
-        Ok((len > 0 && mapping.ssn != 0).then_some(PeerMapping { dsn, ssn: Ssn(mapping.ssn), len }))
+        Ok((len > 0).then_some(PeerMapping { dsn, ssn: Ssn(mapping.ssn), len }))
     }
 
     fn handle_add_addr(&mut self, env: &mut Env<'_>, add: &AddAddr) {
@@ -293,7 +293,7 @@ impl Hook<'_> {
             }
             _ => {}
         }
-        let data_ack = self.data.data_ack();
+        let data_ack = self.data.data_ack(self.mp.announced);
         match self.mp.signals.front().copied() {
             Some(Signal::AddAddr(add)) => {
                 self.mp.signals.pop_front();
@@ -354,7 +354,7 @@ impl Hook<'_> {
         }
         out.push(MptcpOption::Dss(Dss {
             data_fin: mapping.fin,
-            data_ack: Some(self.data.data_ack()),
+            data_ack: Some(self.data.data_ack(self.mp.announced)),
             mapping: Some(mapping.to_wire()),
         }));
     }
@@ -373,7 +373,11 @@ pub fn understood_capable(options: &MptcpOptions) -> Option<Capable> {
         MptcpOption::Capable(capable) => {
             let syn = matches!(capable.form, CapableForm::Syn);
             let version = capable.version == VERSION || (syn && capable.version >= VERSION);
-            let flags = capable.flags.crypto == CapableFlags::HMAC_SHA256 && !capable.flags.extensibility;
+            // Flag A is not met: DSS checksums are not implemented, so a peer that requires them gets plain
+            // TCP (RFC 8684 §3.1).
+            let flags = capable.flags.crypto == CapableFlags::HMAC_SHA256
+                && !capable.flags.extensibility
+                && !capable.flags.checksum_required;
             (version && flags).then_some(*capable)
         }
         _ => None,
@@ -427,7 +431,9 @@ impl Extension for Hook<'_> {
         let total = bytes.len() as u32;
         let rcv = &mut self.data.rcv;
         let before = rcv.nxt();
+        let mut mapped = 0;
         let taken = self.mp.cursor.take(ssn, bytes.clone(), *held, |dsn, part| {
+            mapped += part.len();
             // A buffer that several parts share is shared out among them.
             let share = u64::from(buffer_bytes) * part.len() as u64 / u64::from(total.max(1));
             rcv.insert(dsn, part, share as u32);
@@ -437,14 +443,11 @@ impl Extension for Hook<'_> {
         self.mp.ack_wanted |= self.data.rcv.nxt().saturating_since(before) > u64::from(total);
         match taken {
             Ok(()) => Ok(()),
-            Err(MappingFault::Unmapped) if ssn == Ssn(1) => {
-                self.data.fall_back_or(FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
-                self.data.rcv.append(bytes, buffer_bytes);
-                Ok(())
-            }
             Err(MappingFault::Unmapped) => {
-                env.counters.dss_no_match_tcp += 1;
-                Err(Abort { reason: reset_reason::MIDDLEBOX })
+                env.counters.dss_no_match_tcp += u64::from(ssn != Ssn(1));
+                self.data.fall_back_or(FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
+                self.data.rcv.append(bytes.slice(mapped..), buffer_bytes);
+                Ok(())
             }
             Err(MappingFault::Contradiction) => {
                 env.counters.dss_not_matching += 1;
@@ -461,15 +464,28 @@ impl Extension for Hook<'_> {
 
     fn handle_acked(&mut self, ssn: Ssn) {
         if self.data.mode == Mode::Plain {
-            let acked = self.data.plain_base + u64::from(ssn.saturating_since(Ssn(1)));
+            // The 32 bits of the flow wrap every 4 GiB: they are read beside what is known.
+            let low = self.data.plain_base.low().wrapping_add(ssn.0.wrapping_sub(1));
+            let acked = Dsn::from_low(low, self.data.snd.buffer.snd_una());
             // The FIN's own number is no data.
             let acked = acked.min(self.data.snd.buffer.snd_nxt());
             self.data.snd.buffer.ack(acked);
         }
     }
 
-    fn window_bytes(&mut self, shift: u8) -> u32 {
-        self.data.rcv.announce(shift)
+    fn window_bytes(&mut self, shift: u8, repeats_ack: bool) -> u32 {
+        let window = self.data.rcv.announce(shift);
+        if let Some(last) = self.mp.announced
+            && repeats_ack
+            && window != 0
+            && window < last.window
+        {
+            // Linux would add its old, larger window to the new DATA_ACK and send beyond what was promised:
+            // this segment repeats the old pair, and another subflow's tells the new one.
+            return last.window;
+        }
+        self.mp.announced = Some(Announced { data_ack: self.data.rcv.nxt(), window });
+        window
     }
 
     fn empty_tag(&self) -> SentTag {
@@ -499,7 +515,9 @@ impl Extension for Hook<'_> {
     }
 
     fn wants_ack(&self) -> bool {
-        self.mp.ack_wanted || (!self.mp.signals.is_empty() && self.mp.may_send())
+        let may_signal = self.data.mode == Mode::Mptcp
+            && matches!(self.mp.confirmation, Confirmation::Done | Confirmation::CapableServer);
+        self.mp.ack_wanted || (may_signal && !self.mp.signals.is_empty())
     }
 
     fn reserved_option_bytes(&self) -> usize {

@@ -3,7 +3,7 @@
 
 use alloc::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::reassembly::Reassembly;
 use crate::seq::Dsn;
@@ -11,6 +11,11 @@ use crate::seq::Dsn;
 /// Out-of-order pieces that one connection holds at most; at the limit the newest are refused, and the
 /// peer sends them again at data level.
 const OUT_OF_ORDER_ENTRIES_MAX: usize = 8192;
+
+/// Pieces below this are gathered, whatever they pin: each would cost an entry of its own.
+const SMALL_BYTES: usize = 512;
+/// Size of the blocks in which they are gathered.
+const SMALL_BLOCK_BYTES: usize = 16 << 10;
 
 /// Data-level receive state.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct DataRecv {
     ready: VecDeque<Ready>,
     ready_bytes: usize,
     ready_pinned: usize,
+    /// Small pieces, gathered behind the last of `ready`.
+    small: BytesMut,
     /// Memory that subflows hold out of order.
     held_by_subflows: usize,
     fin_at: Option<Dsn>,
@@ -52,6 +59,7 @@ impl DataRecv {
             ready: VecDeque::new(),
             ready_bytes: 0,
             ready_pinned: 0,
+            small: BytesMut::new(),
             held_by_subflows: 0,
             fin_at: None,
             fin: false,
@@ -117,14 +125,22 @@ impl DataRecv {
     pub fn discard(&mut self) {
         self.discard = true;
         self.ready.clear();
+        self.small = BytesMut::new();
         self.ready_bytes = 0;
         self.ready_pinned = 0;
     }
 
     /// Takes data of any subflow that starts at `dsn`. Returns true when more became readable.
     pub fn insert(&mut self, dsn: Dsn, mut bytes: Bytes, buffer_bytes: u32) -> bool {
-        // Beyond the announced edge (RFC 8684 §3.3.4): never promised, dropped.
-        let beyond = (dsn + bytes.len() as u64).saturating_since(self.adv.max(self.nxt));
+        if self.fin {
+            return false;
+        }
+        // Beyond the announced edge (RFC 8684 §3.3.4) nothing was promised. But the subflow has acknowledged
+        // it, and only a slow data-level retransmission would bring it back: a little is kept. What follows
+        // DATA_FIN is not.
+        let slack = self.adv + u64::from(self.limit_bytes / 4);
+        let edge = self.fin_at.map_or(slack, |fin| fin.min(slack)).max(self.nxt);
+        let beyond = (dsn + bytes.len() as u64).saturating_since(edge);
         let keep = (bytes.len() as u64).saturating_sub(beyond) as usize;
         bytes.truncate(keep);
         if bytes.is_empty() {
@@ -189,12 +205,40 @@ impl DataRecv {
             return;
         }
         self.ready_bytes += bytes.len();
+        if (bytes.len() as u64) * 4 < u64::from(pinned) || bytes.len() < SMALL_BYTES {
+            self.gather(&bytes);
+            return;
+        }
+        self.seal();
         self.ready_pinned += pinned as usize;
         self.ready.push_back(Ready { bytes, pinned });
     }
 
+    /// Copies a small piece out of its buffer, behind the others: a peer that sends single octets pins
+    /// about what it sends.
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.small.capacity() - self.small.len() < bytes.len() {
+            self.seal();
+            self.small = BytesMut::with_capacity(SMALL_BLOCK_BYTES.max(bytes.len()));
+        }
+        self.small.extend_from_slice(bytes);
+        self.ready_pinned += bytes.len();
+    }
+
+    /// Makes the gathered pieces readable, in order.
+    fn seal(&mut self) {
+        if !self.small.is_empty() {
+            let bytes = self.small.split().freeze();
+            let pinned = bytes.len() as u32;
+            self.ready.push_back(Ready { bytes, pinned });
+        }
+    }
+
     /// Detaches at most `max` octets, next in order; `None` when there are none.
     pub fn read(&mut self, max: usize) -> Option<Bytes> {
+        if self.ready.is_empty() {
+            self.seal();
+        }
         let front = self.ready.front_mut()?;
         if max == 0 {
             return None;
@@ -280,11 +324,11 @@ mod tests {
     }
 
     #[test]
-    fn data_beyond_the_promise_is_cut_off() {
+    fn data_far_beyond_the_promise_is_cut_off() {
         let mut recv = receiver(1000);
         let start = recv.nxt();
         assert!(recv.insert(start, bytes(1500), 1500));
-        assert_eq!(recv.readable_bytes(), 1000);
+        assert_eq!(recv.readable_bytes(), 1250);
     }
 
     #[test]

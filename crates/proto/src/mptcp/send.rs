@@ -3,6 +3,7 @@
 
 use super::reinject::Reinject;
 use super::send_buffer::{Piece, SendBuffer};
+use crate::ranges::Span;
 use crate::seq::Dsn;
 use crate::time::{Duration, Instant};
 
@@ -33,8 +34,10 @@ const FIN_BACKOFF_MAX: u8 = 9;
 pub struct DataSend {
     /// Octets accepted and not acknowledged.
     pub buffer: SendBuffer,
-    /// Ranges to be sent again on another subflow.
+    /// Ranges to be sent again on another subflow, because theirs ended.
     pub reinject: Reinject,
+    /// Ranges to be sent again on another subflow, because theirs does not answer at the moment.
+    pub hedge: Reinject,
     /// Right edge of the peer's window; the largest seen on any subflow (RFC 8684 §3.3.4).
     edge: Dsn,
     fin: DataFin,
@@ -52,6 +55,7 @@ impl DataSend {
         Self {
             buffer: SendBuffer::new(first, limit_bytes),
             reinject: Reinject::new(),
+            hedge: Reinject::new(),
             edge: first,
             fin: DataFin::None,
             small_end: None,
@@ -117,6 +121,7 @@ impl DataSend {
         let acks_fin = fin_sent && ack.after(self.fin_dsn());
         let freed = self.buffer.ack(ack.min(self.buffer.snd_nxt()));
         self.reinject.trim_below(self.buffer.snd_una());
+        self.hedge.trim_below(self.buffer.snd_una());
         let fin_news = acks_fin && self.fin != DataFin::Acked;
         if fin_news {
             self.fin = DataFin::Acked;
@@ -125,6 +130,29 @@ impl DataSend {
             self.progress_at = now;
         }
         freed > 0 || fin_news
+    }
+
+    /// The first range to be sent again.
+    pub fn next_again(&mut self) -> Option<Span<Dsn>> {
+        let una = self.buffer.snd_una();
+        self.reinject.peek(una).or_else(|| self.hedge.peek(una))
+    }
+
+    /// `len` octets from `from` on were given to another subflow.
+    pub fn on_sent_again(&mut self, from: Dsn, len: u32) {
+        let una = self.buffer.snd_una();
+        for ranges in [&mut self.reinject, &mut self.hedge] {
+            if ranges.peek(una).is_some_and(|span| span.start == from) {
+                ranges.pop_front(len, una);
+            }
+        }
+        self.bytes_reinjected += u64::from(len);
+    }
+
+    /// Nothing has to be sent again.
+    pub fn forget_ranges(&mut self) {
+        self.reinject.clear();
+        self.hedge.clear();
     }
 
     /// The peer's window at the end of the handshake.

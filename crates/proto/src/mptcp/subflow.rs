@@ -10,6 +10,7 @@ use super::key::{Key, Nonce};
 use super::mapping::{Mapping, MappingCursor, PeerMapping};
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
+use crate::seq::Dsn;
 use crate::tcp::flow::Flow;
 use crate::tcp::opening::Opening;
 use crate::time::Instant;
@@ -68,6 +69,8 @@ pub enum Confirmation {
         hmac: [u8; 20],
         /// When it goes again.
         again_at: Instant,
+        /// How often it went again.
+        repeats: u8,
     },
 }
 
@@ -83,6 +86,15 @@ pub enum Signal {
         /// The new flag.
         backup: bool,
     },
+}
+
+/// What the last segment of a subflow said of the connection's receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    /// Its DATA_ACK.
+    pub data_ack: Dsn,
+    /// Its window in octets.
+    pub window: u32,
 }
 
 /// Keys of a connection once both are known.
@@ -122,6 +134,10 @@ pub struct SubflowState {
     pub peer_reset: Option<(u8, u8)>,
     /// It was suspect when last looked at.
     pub was_suspect: bool,
+    /// What it announced last.
+    pub announced: Option<Announced>,
+    /// Since when our FIN is queued or sent.
+    pub closing_since: Option<Instant>,
 }
 
 impl SubflowState {
@@ -141,6 +157,8 @@ impl SubflowState {
             fastclose: false,
             peer_reset: None,
             was_suspect: false,
+            announced: None,
+            closing_since: None,
         }
     }
 

@@ -1,11 +1,11 @@
 //! What becomes due at data level: repeated DATA_FINs and third ACKs, stalls, orphans, lost paths.
 
-use super::connection::{Connection, Ctx, Stage};
+use super::connection::{Connection, Ctx, Stage, Why};
 use super::hook::Mode;
 use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
 use crate::config::HostConfig;
 use crate::host::socket::ConnectionError;
-use crate::tcp::flow::State;
+use crate::tcp::flow::{End, State};
 use crate::time::{Duration, Instant};
 
 /// A peer that acknowledged everything at subflow level and nothing at data level is helped after two
@@ -17,8 +17,10 @@ const WINDOW_PROBE_MIN: Duration = Duration::from_millis(200);
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// A connection that the application closed may take this long to end (Linux's fixed 60 s).
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Data is probed with one segment of at most this many octets.
+/// Data is probed with one segment of at most this many octets,
 const STALL_PROBE_BYTES: u64 = 1400;
+/// and when that moved nothing, with this many.
+const STALL_RESEND_BYTES: u64 = 64 << 10;
 
 impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) or `poll_transmit` is needed next.
@@ -30,7 +32,9 @@ impl Connection {
                     Confirmation::JoinClient { again_at, .. } => Some(again_at),
                     Confirmation::Done | Confirmation::CapableClient | Confirmation::CapableServer => None,
                 };
-                flow.deadline(now, &config.tcp).into_iter().chain(third_ack).min()
+                let closing = subflow.mp.closing_since.filter(|_| self.data.mode == Mode::Mptcp);
+                let closed = closing.map(|since| since + config.tcp.fin_timeout);
+                flow.deadline(now, &config.tcp).into_iter().chain(third_ack).chain(closed).min()
             }
         });
         let timing = &self.timing;
@@ -83,12 +87,23 @@ impl Connection {
         self.expire_opening(ctx, index);
         let Some(subflow) = self.subflows.get_mut(index) else { return };
         let Phase::Open(flow) = &mut subflow.phase else { return };
-        if let Confirmation::JoinClient { again_at, .. } = &mut subflow.mp.confirmation
+        if let Confirmation::JoinClient { again_at, repeats, .. } = &mut subflow.mp.confirmation
             && *again_at <= ctx.now
         {
+            *repeats += 1;
+            if *repeats > ctx.config.tcp.syn_retries {
+                self.on_flow_end(ctx, index, End::TimedOut);
+                return;
+            }
             let wait = flow.rtt().srtt().map_or(Duration::from_secs(1), |srtt| srtt * 2);
             *again_at = ctx.now + wait.max(WINDOW_PROBE_MIN);
             subflow.mp.ack_wanted = true;
+        }
+        // A subflow that we close carries nothing any more: its end is not waited for without bound.
+        let closing = subflow.mp.closing_since.filter(|_| self.data.mode == Mode::Mptcp);
+        if closing.is_some_and(|since| since + ctx.config.tcp.fin_timeout <= ctx.now) {
+            self.on_flow_end(ctx, index, End::TimedOut);
+            return;
         }
         if let Some(end) = flow.handle_timeout(&mut ctx.env()) {
             self.on_flow_end(ctx, index, end);
@@ -103,7 +118,7 @@ impl Connection {
                     i != index && s.is_usable() && !s.flow().is_some_and(SubflowFlow::is_suspect)
                 });
             if helped {
-                self.reinject_outstanding(index);
+                self.reinject_outstanding(index, Why::Suspect);
             }
         }
     }
@@ -114,6 +129,11 @@ impl Connection {
     /// silent for 200 ms in that state); or the window is closed and nothing is under way that could
     /// bring its opening (RFC 8684 §3.3.4, RFC 9293 §3.8.6.1).
     pub(crate) fn watch_stall(&mut self, now: Instant) {
+        for subflow in &mut self.subflows {
+            if subflow.flow().is_some_and(SubflowFlow::is_closing) {
+                subflow.mp.closing_since.get_or_insert(now);
+            }
+        }
         if self.data.mode == Mode::Plain || self.stage != Stage::Established {
             self.timing.stall_at = None;
             return;
@@ -143,17 +163,28 @@ impl Connection {
         }
         self.timing.stall_at = None;
         self.timing.stalls = self.timing.stalls.saturating_add(1);
-        let snd = &mut self.data.snd;
-        if snd.progress_at + STALL_MIN > ctx.now {
-            self.timing.stalls = 0;
+        self.timing.unheard = if self.timing.heard { 0 } else { self.timing.unheard.saturating_add(1) };
+        self.timing.heard = false;
+        if self.timing.unheard > ctx.config.tcp.retries2 {
+            self.fail(ctx, ConnectionError::TimedOut);
+            return;
         }
+        let snd = &mut self.data.snd;
+        if snd.progress_at > self.timing.last_stall {
+            self.timing.stalls = 1;
+        }
+        self.timing.last_stall = ctx.now;
         let behind = snd.buffer.unacked();
         if behind > 0 {
+            // One segment makes a silent peer speak; one that lost more than that needs more.
+            let bytes = if self.timing.stalls <= 1 { STALL_PROBE_BYTES } else { STALL_RESEND_BYTES };
             let una = snd.buffer.snd_una();
-            snd.reinject.insert(una, una + behind.min(STALL_PROBE_BYTES));
-        } else if let Some(flow) = self.subflows.iter_mut().find_map(Subflow::flow_mut) {
-            ctx.counters.win_probe += 1;
-            flow.probe_now();
+            snd.reinject.insert(una, una + behind.min(bytes));
+        } else {
+            for flow in self.subflows.iter_mut().filter_map(Subflow::flow_mut) {
+                ctx.counters.win_probe += 1;
+                flow.probe_now();
+            }
         }
     }
 
@@ -174,8 +205,12 @@ impl Connection {
                         self.remove_subflow(ctx, 0, None, 0);
                     }
                     self.stage = Stage::Finished;
+                } else if self.data.snd.buffer.snd_una() == self.timing.orphan_una {
+                    // A peer that keeps its window shut holds no memory of ours for ever.
+                    self.abort(ctx);
                 } else {
                     self.timing.orphaned_at = Some(ctx.now);
+                    self.timing.orphan_una = self.data.snd.buffer.snd_una();
                 }
             }
             Stage::Failed(_) => {}

@@ -12,10 +12,8 @@ use crate::time::{Duration, Instant};
 
 /// Small writes gather for this long while the connection is busy, so that they leave as one segment.
 ///
-/// The time of a 64 KiB burst at 10 Gbit/s; `TCP_NODELAY` switches it off.
+/// The time of a 64 KiB burst at 10 Gbit/s; a full burst does not wait, and `TCP_NODELAY` switches it off.
 const CORK: Duration = Duration::from_micros(50);
-/// A run that at least fills this many octets does not wait for more.
-const CORK_BYTES: u64 = 64 << 10;
 /// A run never exceeds what fits one IPv4 packet with all options (Linux: 65,428).
 const RUN_BYTES_MAX: u32 = 65_428;
 
@@ -61,6 +59,9 @@ impl Connection {
             return false;
         }
         let Some(Phase::Open(flow)) = self.subflows.first_mut().map(|s| &mut s.phase) else { return false };
+        if flow.is_closing() {
+            return false;
+        }
         let mss = flow.payload_mss(0);
         let room = flow.room(ctx.now);
         if room == 0 {
@@ -89,10 +90,11 @@ impl Connection {
         let snd = &self.data.snd;
         let unsent = snd.buffer.unsent();
         self.timing.cork_until = None;
-        if self.nodelay || snd.is_closed() || unsent >= CORK_BYTES {
+        let Some(flow) = self.subflows.iter().find_map(Subflow::flow) else { return true };
+        let mss = flow.payload_mss(28);
+        if self.nodelay || snd.is_closed() || unsent >= u64::from(flow.burst_bytes(mss)) {
             return true;
         }
-        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1, |f| f.payload_mss(28));
         let small_unacked = snd.small_end.is_some_and(|end| end.after(snd.buffer.snd_una()));
         if unsent < u64::from(mss) && small_unacked {
             return false;
@@ -116,7 +118,7 @@ impl Connection {
     fn schedule_mptcp(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let snd = &mut self.data.snd;
         let unsent = snd.buffer.unsent();
-        let reinject = snd.reinject.peek(snd.buffer.snd_una());
+        let reinject = snd.next_again();
         if unsent == 0 && reinject.is_none() {
             return false;
         }
@@ -227,17 +229,12 @@ impl Connection {
         let max = max_bytes.min(room).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
         let Some(bytes) = self.data.snd.buffer.slice(from, max) else {
             // Acknowledged meanwhile.
-            self.data.snd.reinject.trim_below(self.data.snd.buffer.snd_una());
             return false;
         };
         let len = bytes.len() as u32;
         let ssn = flow.queue_end();
         flow.queue(bytes, Some(Mapping { dsn: from, ssn, len: len as u16, fin: false }));
-        let snd = &mut self.data.snd;
-        if snd.reinject.peek(snd.buffer.snd_una()).is_some_and(|span| span.start == from) {
-            snd.reinject.pop_front(len, snd.buffer.snd_una());
-        }
-        snd.bytes_reinjected += u64::from(len);
+        self.data.snd.on_sent_again(from, len);
         ctx.counters.mptcp_retrans += 1;
         self.data.may_fall_back = false;
         self.scheduler.on_sent(index, len);

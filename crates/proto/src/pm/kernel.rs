@@ -67,6 +67,8 @@ pub struct ConnectionView {
     pub first_remote: SocketAddr,
     /// Subflows beside the first, attempts in progress included.
     pub extra_subflows: u32,
+    /// The peer takes no joins to its initial address (flag C).
+    pub peer_denies_join: bool,
     /// Remote ends of all subflows.
     pub remotes: Vec<SocketAddr>,
 }
@@ -328,8 +330,12 @@ impl KernelPm {
                 if extra >= self.subflows {
                     break;
                 }
-                extra += 1;
                 state.used.push(id);
+                if view.peer_denies_join {
+                    // As Linux: the endpoint counts as used.
+                    continue;
+                }
+                extra += 1;
                 actions.push(Action::Join {
                     local: Some((endpoint.address, id)),
                     remote: view.first_remote,
@@ -412,6 +418,7 @@ mod tests {
             first_local: ip("10.0.0.2"),
             first_remote,
             extra_subflows,
+            peer_denies_join: false,
             remotes: alloc::vec![first_remote],
         }
     }

@@ -1,5 +1,7 @@
 //! What an acknowledgement does to the sending half (RFC 9293 §3.10.7.4, fifth check; RFC 5681; 8985).
 
+use polytcp_wire::mptcp::MptcpOption;
+
 use super::cc::AckSample;
 use super::extension::{Abort, Extension};
 use super::flow::{Env, Flow, OwnFin};
@@ -34,7 +36,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let snd_una = self.snd.board.snd_una();
         let snd_nxt = self.snd.board.snd_nxt();
         if segment.ack.after(snd_nxt) {
-            self.acks.at_once();
+            self.acks.on_unacceptable(env.now, false);
             return Ok(None);
         }
         // RFC 5961 §5.2: an acknowledgement older than the largest window ever seen is forged or lost.
@@ -53,12 +55,21 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.snd.wnd_max = self.snd.wnd_max.max(window);
             self.snd.wl1 = segment.seq;
             self.snd.wl2 = segment.ack;
+            if matches!(self.recovery.timer, Some((_, TimerKind::Persist))) && self.window_room() > 0 {
+                // The probes' back-off says nothing of the path.
+                self.recovery.timer = None;
+                self.rtt.on_progress();
+            }
         }
         let held = ext.handle_options(env, segment, segment.seq.relative_to(self.irs), window)?;
         if segment.ack.before(snd_una) {
             return Ok(Some(held));
         }
-        let has_signal = !segment.options.mptcp.is_empty() && segment.payload.is_empty();
+        let has_signal = segment
+            .options
+            .mptcp
+            .iter()
+            .any(|option| !matches!(option, MptcpOption::Dss(dss) if !dss.data_fin));
         let prior_in_flight = self.snd.board.in_flight();
         let mut delivered = self.take_delivered(env, segment);
         if segment.ack.after(snd_una) {
@@ -73,7 +84,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         {
             self.on_duplicate_ack();
         }
-        if let Some(sample) = delivered.rtt.take() {
+        // Karn's rule (RFC 6298 §3): an acknowledgement that covers anything sent twice measures nothing.
+        if let Some(sample) = delivered.rtt.take().filter(|_| !delivered.retransmitted) {
             self.rtt.on_sample(sample, env.now);
         }
         self.sample_rate(env.now, &delivered);
@@ -131,6 +143,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     let spurious =
                         sent.transmissions > 1 && min_rtt.is_some_and(|min| now.since(sent.last_sent) < min);
                     self.recovery.rack.on_delivered(now, sent, spurious);
+                    out.retransmitted |= sent.transmissions > 1;
                     if sent.transmissions == 1 {
                         let age = now.since(sent.last_sent);
                         out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
@@ -202,7 +215,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         };
         if !partial && !self.recovery.in_open() {
             self.leave_recovery(now);
-        } else if partial && !self.sack && delivered > 0 {
+        } else if partial
+            && !self.sack
+            && delivered > 0
+            && matches!(self.recovery.episode, Episode::Fast { .. })
+        {
             // RFC 6582 §3.2 step 5: a partial acknowledgement reveals the next loss.
             self.mark_front_lost();
         }

@@ -77,7 +77,10 @@ pub trait Extension {
 
     /// Octets of window to announce in a field that is shifted by `shift`. The right edge that was
     /// announced never moves back (RFC 9293 §3.8.6.2.1, MUST-34).
-    fn window_bytes(&mut self, shift: u8) -> u32;
+    ///
+    /// `repeats_ack` tells that the segment acknowledges nothing new of the flow: a Linux peer takes a
+    /// smaller window only from one that does, or when it is zero.
+    fn window_bytes(&mut self, shift: u8, repeats_ack: bool) -> u32;
 
     /// The tag of a segment without payload, which a FIN is.
     fn empty_tag(&self) -> Self::Sent;

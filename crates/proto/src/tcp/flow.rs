@@ -14,7 +14,7 @@ use polytcp_wire::tcp::TcpFlags;
 use super::ack::AckState;
 use super::cc::{self, CongestionControl};
 use super::extension::{Abort, Extension};
-use super::opening::Agreed;
+use super::opening::{Agreed, AgreedTimestamps};
 use super::recovery::Recovery;
 use super::recovery::scoreboard::Scoreboard;
 use super::rtt::RttEstimator;
@@ -29,6 +29,9 @@ use crate::time::{Duration, Instant};
 /// Out-of-order pieces that one flow holds at most; beyond it the newest are refused, and the peer
 /// retransmits them.
 const OUT_OF_ORDER_ENTRIES_MAX: usize = 4096;
+
+/// What a full segment is taken for before one came (RFC 9293 §3.7.1's default MSS).
+const SMALLEST_FULL_SEGMENT: u32 = 536;
 
 /// What a flow borrows for the length of one call.
 pub struct Env<'a> {
@@ -120,6 +123,8 @@ pub(super) struct SendHalf<S> {
     pub(super) last_sent: Instant,
     pub(super) cwnd_limited: bool,
     pub(super) probe: bool,
+    /// A small window was waited for long enough.
+    pub(super) silly_window_override: bool,
     pub(super) delivered: u64,
     pub(super) delivered_at: Instant,
     pub(super) delivery_rate: u64,
@@ -178,6 +183,8 @@ pub struct Flow<S, H> {
     /// The peer's FIN was processed before ours left: the last side to close needs no TIME-WAIT.
     pub(super) passive_close: bool,
     pub(super) keepalive_probes: u8,
+    /// Window probes without an answer.
+    pub(super) window_probes: u8,
     pub(super) totals: FlowTotals,
 }
 
@@ -217,6 +224,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 last_sent: now,
                 cwnd_limited: false,
                 probe: false,
+                silly_window_override: false,
                 delivered: 0,
                 delivered_at: now,
                 delivery_rate: 0,
@@ -229,7 +237,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 fin_at: None,
                 fin: false,
                 last_at: now,
-                full_segment: u32::from(agreed.mss),
+                full_segment: SMALLEST_FULL_SEGMENT,
             },
             acks: AckState::new(rcv_nxt),
             stamps: agreed.timestamps.map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
@@ -239,6 +247,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             cc,
             passive_close: false,
             keepalive_probes: 0,
+            window_probes: 0,
             totals: FlowTotals::default(),
         }
     }
@@ -448,7 +457,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         // RFC 7323 §5.3 R1: PAWS comes before everything, but a reset is not held back by it.
         if self.fails_paws(now, &segment) && !segment.is_rst() {
             env.counters.paws_estab += 1;
-            self.acks.on_unacceptable(now, segment.len() > 0);
+            self.acks.on_unacceptable(now, !segment.payload.is_empty());
             return None;
         }
         if !self.is_acceptable(&segment) {
@@ -459,7 +468,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 env.counters.tcp_syn_challenge += 1;
             }
             self.report_duplicate(&segment);
-            self.acks.on_unacceptable(now, segment.len() > 0);
+            // A repeated SYN/ACK lacks our third ACK: it is answered at once.
+            let handshake = segment.is_syn() && segment.seq == self.irs;
+            self.acks.on_unacceptable(now, handshake || !segment.payload.is_empty() || segment.is_fin());
             return None;
         }
         if segment.is_rst() {
@@ -480,14 +491,16 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !segment.is_ack() {
             return None;
         }
-        self.rcv.last_at = now;
-        self.keepalive_probes = 0;
-        self.note_timestamp(now, &segment);
         let held = match self.handle_ack(env, &segment, ext) {
             Ok(Some(held)) => held,
             Ok(None) => return None,
             Err(abort) => return Some(End::Violation(abort)),
         };
+        // Only now is it the peer's: a forged segment must not move the clock of PAWS.
+        self.rcv.last_at = now;
+        self.keepalive_probes = 0;
+        self.window_probes = 0;
+        self.note_timestamp(now, &segment);
         if let Err(abort) = self.handle_payload(env, segment, held, ext) {
             return Some(End::Violation(abort));
         }
@@ -499,7 +512,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         TimeWait {
             snd_nxt: self.snd.board.snd_nxt(),
             rcv_nxt: self.rcv.nxt,
-            ts_recent: self.stamps.map(|s| s.recent),
+            timestamps: self.stamps.map(|s| AgreedTimestamps { offset: s.offset, recent: s.recent }),
             expires_at,
         }
     }

@@ -15,6 +15,8 @@ use crate::time::{Duration, Instant};
 pub const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// No SYN waits longer than this for its repetition (RFC 6298 §2.5 allows a ceiling of 60 s or more).
 const SYN_RTO_MAX: Duration = Duration::from_secs(64);
+/// A repeated SYN is answered at most this often.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// The MSS assumed when the peer names none (RFC 9293 §3.7.1, MUST-15): 536 for IPv4, 1220 for IPv6.
 const DEFAULT_MSS_V4: u16 = 536;
 const DEFAULT_MSS_V6: u16 = 1220;
@@ -126,6 +128,7 @@ pub struct Opening {
     side: Side,
     /// When the first SYN or SYN/ACK left.
     first_sent: Option<Instant>,
+    last_sent: Instant,
     /// How many left so far.
     sent: u8,
     /// When the next one is due.
@@ -136,7 +139,16 @@ pub struct Opening {
 impl Opening {
     /// SYN-SENT: a SYN is due at once.
     pub fn active(now: Instant, iss: SeqNum, offer: Offer) -> Self {
-        Self { iss, offer, side: Side::SynSent, first_sent: None, sent: 0, deadline: now, rto: INITIAL_RTO }
+        Self {
+            iss,
+            offer,
+            side: Side::SynSent,
+            first_sent: None,
+            last_sent: now,
+            sent: 0,
+            deadline: now,
+            rto: INITIAL_RTO,
+        }
     }
 
     /// SYN-RECEIVED: a SYN/ACK is due at once.
@@ -146,6 +158,7 @@ impl Opening {
             offer,
             side: Side::SynReceived { irs: syn.seq, peer: PeerSyn::read(syn, offer.ipv6) },
             first_sent: None,
+            last_sent: now,
             sent: 0,
             deadline: now,
             rto: INITIAL_RTO,
@@ -190,6 +203,7 @@ impl Opening {
         }
         self.sent = self.sent.saturating_add(1);
         self.first_sent.get_or_insert(now);
+        self.last_sent = now;
         // Linux: the first `tcp_syn_linear_timeouts` (4) repetitions are not backed off.
         if self.sent > 1 && self.sent > linear_timeouts {
             self.rto = (self.rto * 2).min(SYN_RTO_MAX);
@@ -198,9 +212,12 @@ impl Opening {
         Some(self.syn(now, write_extra))
     }
 
-    /// Has the SYN or SYN/ACK sent again at once: the peer repeated its own.
-    pub fn repeat(&mut self, now: Instant) {
-        self.deadline = now;
+    /// Has the SYN/ACK sent again: the peer repeated its SYN. Not more often than every half second, as
+    /// Linux's `tcp_invalid_ratelimit`, since anybody can repeat a SYN.
+    fn repeat(&mut self, now: Instant) {
+        if now >= self.last_sent + REPEAT_INTERVAL {
+            self.deadline = now;
+        }
     }
 
     fn syn(&self, now: Instant, write_extra: impl FnOnce(&mut OptionBuf) -> Result<(), NoRoom>) -> Outgoing {

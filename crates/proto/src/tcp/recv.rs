@@ -18,7 +18,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let window = self.rcv.adv.saturating_since(self.rcv.nxt);
         let (seq, len) = (segment.seq, segment.len());
         if len == 0 {
-            return seq == self.rcv.nxt || seq.within(self.rcv.nxt, window);
+            // At the very edge as well, as Linux: a peer that filled the window acknowledges from there.
+            return seq.within(self.rcv.nxt, window.saturating_add(1));
         }
         let last = segment.end() - 1;
         window > 0 && (seq.within(self.rcv.nxt, window) || last.within(self.rcv.nxt, window))
@@ -79,6 +80,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if payload.is_empty() {
             self.acks.at_once();
             return Ok(());
+        }
+        // One wire segment's worth; what a device coalesced is longer and tells nothing.
+        let len = payload.len() as u32;
+        if len > self.rcv.full_segment && len <= u32::from(self.snd.mss) {
+            self.rcv.full_segment = len;
         }
         if seq == self.rcv.nxt && self.rcv.out_of_order.is_empty() {
             self.advance(env, payload.len() as u32);

@@ -59,6 +59,14 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         edge.saturating_since(self.snd.board.snd_nxt())
     }
 
+    /// RFC 9293 §3.8.6.2.1, the sender's rule against silly windows: a full segment, all there is, or half
+    /// the largest window; or, after the override timeout, whatever the window takes.
+    pub(super) fn is_window_blocked(&self, len: u32, mss: u32) -> bool {
+        let window = self.window_room();
+        let silly = window < self.snd.wnd_max / 2 && !self.snd.silly_window_override;
+        window < len.min(mss) && (window == 0 || silly)
+    }
+
     /// How many more octets the flow could send at this moment, counting what it has queued; 0 tells
     /// that it should not be given any. A flow is given about what it can send at once, so that the
     /// scheduler decides late.
@@ -174,17 +182,16 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.snd.cwnd_limited = true;
             return None;
         }
-        // RFC 9293 §3.8.6.2.1, sender's silly-window rule: a full segment, all there is, or half the
-        // largest window.
-        if window < len.min(mss) && (window == 0 || window < self.snd.wnd_max / 2) {
+        if self.is_window_blocked(len, mss) {
             self.arm_timer(env.now);
             return None;
         }
+        self.snd.silly_window_override = false;
         if !self.may_send_at(env.now) {
             return None;
         }
         let limit = room.min(window).min(self.burst_bytes(mss as u16));
-        let take = if len <= limit { len } else { whole_segments(limit, mss).min(len) };
+        let take = if len <= limit || limit < mss { len.min(limit) } else { whole_segments(limit, mss) };
         if self.snd.board.is_empty() {
             let idle = env.now.since(self.snd.last_sent);
             self.cc.on_idle(env.now, idle, self.rtt.rto());
@@ -282,7 +289,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         X: Extension<Sent = S, Held = H>,
     {
         let mut out = Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK, self.announce(ext));
-        self.write_options(env, ext, Carrier::Ack, &mut out);
+        self.write_options(env, ext, Carrier::Ack, u16::MAX, &mut out);
         self.acks.on_sent(self.rcv.nxt);
         out
     }
@@ -312,7 +319,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         } else {
             Carrier::Data { tag, ssn: seq.relative_to(self.iss), len: bytes.len() as u32 }
         };
-        self.write_options(env, ext, carrier, &mut out);
+        // Payload was sized without SACK blocks: only a segment that the device cuts, or one with room to
+        // spare, may carry them.
+        let is_cut = bytes.len() > usize::from(self.snd.mss);
+        let spare = if is_cut { u16::MAX } else { self.snd.mss.saturating_sub(bytes.len() as u16) };
+        self.write_options(env, ext, carrier, spare, &mut out);
         out.mss = self.snd.mss.saturating_sub(out.options.len() as u16).max(1);
         out.payload = bytes;
         self.acks.on_sent(self.rcv.nxt);
@@ -325,18 +336,20 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         X: Extension<Sent = S, Held = H>,
     {
         let shift = self.rcv.wscale;
-        let window = ext.window_bytes(shift);
+        let window = ext.window_bytes(shift, self.rcv.nxt == self.acks.last_ack_sent);
         let field = u16::try_from(window >> shift).unwrap_or(u16::MAX);
         self.rcv.adv = self.rcv.adv.max(self.rcv.nxt + (u32::from(field) << shift));
         field
     }
 
-    /// Timestamps, what the extension wants, and SACK blocks in what that leaves.
+    /// Timestamps, what the extension wants, and SACK blocks in what that leaves of the option space and
+    /// of `spare` octets of the segment.
     fn write_options<X>(
         &mut self,
         env: &mut Env<'_>,
         ext: &mut X,
         carrier: Carrier<'_, S>,
+        spare: u16,
         out: &mut Outgoing,
     ) where
         X: Extension<Sent = S, Held = H>,
@@ -347,7 +360,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let extra: MptcpOptions = ext.options(env, carrier, out.options.remaining());
         let taken: usize = extra.iter().map(|option| option.wire_len()).sum();
         // NOP NOP kind length, then 8 octets a block.
-        let blocks = out.options.remaining().saturating_sub(taken + 4) / 8;
+        let spare = usize::from(spare).saturating_sub(out.options.len());
+        let blocks = out.options.remaining().min(spare).saturating_sub(taken + 4) / 8;
         let sack = self.sack_blocks(blocks);
         if !sack.is_empty() {
             let _ = out.options.push(TcpOption::Sack(sack));

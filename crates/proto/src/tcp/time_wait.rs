@@ -2,6 +2,9 @@
 
 use polytcp_wire::tcp::TcpFlags;
 
+use polytcp_wire::tcp_option::{TcpOption, Timestamps};
+
+use super::opening::{AgreedTimestamps, timestamp_at};
 use super::segment::{Outgoing, Segment};
 use crate::seq::SeqNum;
 use crate::time::Instant;
@@ -13,8 +16,8 @@ pub struct TimeWait {
     pub snd_nxt: SeqNum,
     /// The peer's next sequence number, after its FIN.
     pub rcv_nxt: SeqNum,
-    /// The peer's latest timestamp.
-    pub ts_recent: Option<u32>,
+    /// Timestamps in use: the offset of our clock, and the peer's latest value.
+    pub timestamps: Option<AgreedTimestamps>,
     /// When the four-tuple is free again.
     pub expires_at: Instant,
 }
@@ -32,13 +35,13 @@ pub enum TimeWaitVerdict {
 
 impl TimeWait {
     /// Judges a segment. Resets are ignored (RFC 1337).
-    pub fn handle_segment(&self, segment: &Segment) -> TimeWaitVerdict {
+    pub fn handle_segment(&self, now: Instant, segment: &Segment) -> TimeWaitVerdict {
         if segment.is_rst() {
             return TimeWaitVerdict::Ignore;
         }
         if segment.is_syn() && !segment.is_ack() {
-            let newer = match (self.ts_recent, segment.options.timestamps) {
-                (Some(recent), Some(ts)) => SeqNum(ts.val).after(SeqNum(recent)),
+            let newer = match (self.timestamps, segment.options.timestamps) {
+                (Some(own), Some(ts)) => SeqNum(ts.val).after(SeqNum(own.recent)),
                 _ => false,
             };
             if newer || segment.seq.after(self.rcv_nxt) {
@@ -48,7 +51,13 @@ impl TimeWait {
         if segment.len() == 0 && segment.seq == self.rcv_nxt {
             return TimeWaitVerdict::Ignore;
         }
-        TimeWaitVerdict::Answer(Outgoing::bare(self.snd_nxt, self.rcv_nxt, TcpFlags::ACK, u16::MAX))
+        let mut answer = Outgoing::bare(self.snd_nxt, self.rcv_nxt, TcpFlags::ACK, u16::MAX);
+        if let Some(AgreedTimestamps { offset, recent }) = self.timestamps {
+            // RFC 7323 §3.2: once agreed, on every segment. 12 of 40 octets.
+            let val = timestamp_at(now, offset);
+            let _ = answer.options.push(TcpOption::Timestamps(Timestamps { val, ecr: recent }));
+        }
+        TimeWaitVerdict::Answer(answer)
     }
 }
 
@@ -75,13 +84,22 @@ mod tests {
         let wait = TimeWait {
             snd_nxt: SeqNum(10),
             rcv_nxt: SeqNum(100),
-            ts_recent: None,
+            timestamps: None,
             expires_at: Instant::ZERO,
         };
-        let fin = wait.handle_segment(&segment(99, TcpFlags::FIN | TcpFlags::ACK));
+        let fin = wait.handle_segment(Instant::ZERO, &segment(99, TcpFlags::FIN | TcpFlags::ACK));
         assert!(matches!(fin, TimeWaitVerdict::Answer(out) if out.ack == SeqNum(100)));
-        assert!(matches!(wait.handle_segment(&segment(99, TcpFlags::RST)), TimeWaitVerdict::Ignore));
-        assert!(matches!(wait.handle_segment(&segment(101, TcpFlags::SYN)), TimeWaitVerdict::Reuse));
-        assert!(matches!(wait.handle_segment(&segment(50, TcpFlags::SYN)), TimeWaitVerdict::Answer(_)));
+        assert!(matches!(
+            wait.handle_segment(Instant::ZERO, &segment(99, TcpFlags::RST)),
+            TimeWaitVerdict::Ignore
+        ));
+        assert!(matches!(
+            wait.handle_segment(Instant::ZERO, &segment(101, TcpFlags::SYN)),
+            TimeWaitVerdict::Reuse
+        ));
+        assert!(matches!(
+            wait.handle_segment(Instant::ZERO, &segment(50, TcpFlags::SYN)),
+            TimeWaitVerdict::Answer(_)
+        ));
     }
 }

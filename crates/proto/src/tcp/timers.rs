@@ -33,7 +33,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             return;
         }
         if self.snd.board.is_empty() {
-            let stuck = !self.snd.queue.is_empty() && !self.snd.window_is_shared && self.window_room() == 0;
+            let front = self.snd.queue.front().map(|(bytes, _)| bytes.len() as u32);
+            let stuck = front.is_some_and(|len| self.is_window_blocked(len, u32::from(self.snd.mss)));
             self.recovery.timer = match self.recovery.timer {
                 Some((at, TimerKind::Persist)) if stuck => Some((at, TimerKind::Persist)),
                 _ if stuck => Some((now + self.rtt.rto(), TimerKind::Persist)),
@@ -96,7 +97,15 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     }
                 }
                 TimerKind::Persist => {
-                    self.snd.probe = true;
+                    self.window_probes = self.window_probes.saturating_add(1);
+                    if self.window_probes > env.config.retries2 {
+                        return Some(End::TimedOut);
+                    }
+                    if self.window_room() > 0 {
+                        self.snd.silly_window_override = true;
+                    } else {
+                        self.snd.probe = true;
+                    }
                     self.rtt.on_rto();
                     let wait = self.rtt.rto().min(PROBE_INTERVAL_MAX);
                     self.recovery.timer = Some((env.now + wait, TimerKind::Persist));

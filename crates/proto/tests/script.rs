@@ -1,0 +1,24 @@
+//! Packet scripts of one host: handshakes, resets, windows, timers, loss, MPTCP's options. See `script/dsl.rs` for
+//! the language.
+
+#[path = "script/dsl.rs"]
+mod dsl;
+
+#[path = "script/close.rs"]
+mod close;
+#[path = "script/handshake.rs"]
+mod handshake;
+#[path = "script/icmp.rs"]
+mod icmp;
+#[path = "script/loss.rs"]
+mod loss;
+#[path = "script/mptcp_close.rs"]
+mod mptcp_close;
+#[path = "script/mptcp_data.rs"]
+mod mptcp_data;
+#[path = "script/mptcp_join.rs"]
+mod mptcp_join;
+#[path = "script/validation.rs"]
+mod validation;
+#[path = "script/window.rs"]
+mod window;

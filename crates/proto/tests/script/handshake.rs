@@ -1,0 +1,266 @@
+//! Three-way handshakes, plain and with MP_CAPABLE; fallback; the schedule of SYNs (RFC 9293 §3.5, RFC 8684 §3.1).
+
+use super::dsl::*;
+use polytcp_proto::host::{CallError, ConnectionError, Protocol};
+use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, MptcpOption};
+
+#[test]
+fn a_server_accepts_plain_tcp() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(7).ts());
+    s.sends(syn_ack().mss(1460).wscale(7).ts().plain());
+    s.accepts_nothing().receives(ack(1, 1)).sends_nothing().accepts();
+    assert!(!s.is_mptcp());
+    s.receives(data(1, 1, b"hello")).sends(ack(1, 6).ts().plain()).reads(b"hello");
+}
+
+#[test]
+fn a_syn_ack_offers_only_what_the_syn_did() {
+    let mut s = Script::listening();
+    s.receives(syn());
+    s.sends(syn_ack().mss(1460).wscale(99).without_ts().plain());
+}
+
+#[test]
+fn a_server_accepts_mptcp_with_keys() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(7).ts().mpc());
+    s.sends(syn_ack().mpc().ts());
+    s.receives(ack(1, 1).mpc()).sends(ack(1, 1).dack(1)).accepts();
+    assert!(s.is_mptcp());
+    s.receives(data(1, 1, b"hello").dack(1).map(1)).sends(ack(1, 6).dack(6)).reads(b"hello");
+    s.writes(b"world").sends(data(1, 6, b"world").dack(6).map(1));
+}
+
+#[test]
+fn the_first_data_with_mp_capable_stands_for_a_lost_third_ack() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(7).mpc()).sends(syn_ack().mpc());
+    s.receives(data(1, 1, b"hello").mpc()).sends(ack(1, 6).dack(6)).accepts().reads(b"hello");
+    assert!(s.is_mptcp());
+}
+
+#[test]
+fn a_third_ack_without_mp_capable_makes_plain_tcp() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(7).mpc()).sends(syn_ack().mpc());
+    s.receives(ack(1, 1)).sends_nothing().accepts();
+    assert!(!s.is_mptcp());
+    assert_eq!(s.host.counters().get("MPTcpExtMPCapableFallbackACK"), Some(1));
+    s.receives(data(1, 1, b"hello")).sends(ack(1, 6).plain()).reads(b"hello");
+    s.writes(b"world").sends(data(1, 6, b"world").plain());
+}
+
+#[test]
+fn first_data_without_dss_falls_back_on_the_server() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"hello")).sends(ack(1, 6).plain()).reads(b"hello");
+    assert!(!s.is_mptcp());
+    s.writes(b"world").sends(data(1, 6, b"world").plain());
+    s.receives(ack(6, 6)).shuts_down().sends(fin(6, 6).plain());
+}
+
+#[test]
+fn a_repeated_syn_is_answered_with_the_same_syn_ack() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).mpc()).sends(syn_ack().mpc());
+    let iss = s.host_iss(0);
+    // Not more often than every half second.
+    s.receives(syn().mss(1460).mpc()).sends_nothing();
+    s.after(ms(500)).receives(syn().mss(1460).mpc()).sends(syn_ack().mpc());
+    assert_eq!(s.host_iss(0), iss);
+    s.receives(ack(1, 1).mpc()).accepts();
+}
+
+#[test]
+fn a_syn_ack_is_repeated_with_back_off_and_then_given_up() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).mpc()).sends(syn_ack().mpc());
+    for wait in [1, 2, 4, 8, 16] {
+        s.after(secs(wait)).sends(syn_ack().mpc());
+    }
+    assert_eq!(s.host.accounting().half_open, 1);
+    s.after(secs(32)).sends_nothing();
+    assert_eq!(s.host.accounting().half_open, 0);
+}
+
+#[test]
+fn a_reset_ends_a_half_open_request_only_at_the_exact_number() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460)).sends(syn_ack());
+    s.receives(rst(2)).sends_nothing();
+    assert_eq!(s.host.accounting().half_open, 1);
+    s.receives(rst(1)).sends_nothing();
+    assert_eq!(s.host.accounting().half_open, 0);
+    s.accepts_nothing();
+}
+
+#[test]
+fn a_third_ack_for_another_number_is_answered_with_a_reset() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460)).sends(syn_ack());
+    s.receives(ack(1, 7)).sends(rst(7));
+    s.receives(ack(1, 1)).accepts();
+}
+
+#[test]
+fn a_segment_for_nobody_is_answered_with_a_reset() {
+    let mut s = Script::listening();
+    s.receives(data(1, 7, b"who?")).sends(rst(7));
+    s.receives(data(1, 0, b"who?").no_ack_flag()).sends(rst_ack(0, 5));
+    s.receives(rst(1)).sends_nothing();
+}
+
+#[test]
+fn a_client_connects_with_mptcp() {
+    let mut s = Script::connecting();
+    s.sends(syn().mss(1460).wscale(7).ts().mpc());
+    s.receives(syn_ack().mss(1460).sack_ok().wscale(7).ts().mpc()).sends(ack(1, 1).mpc().ts());
+    assert!(s.is_mptcp());
+    s.writes(b"hello").sends(data(1, 1, b"hello").mpc());
+    s.receives(ack(1, 6).dack(6)).sends_nothing();
+    s.writes(b"again").sends(data(6, 1, b"again").map(6).dack(1));
+}
+
+#[test]
+fn a_repeated_syn_ack_is_answered_with_the_keys_again() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).mpc());
+    // Our third ACK was lost.
+    s.after(secs(1)).receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).mpc());
+    s.receives(ack(1, 1).dack(1)).sends_nothing();
+}
+
+#[test]
+fn keys_go_with_every_ack_until_the_peer_speaks_dss() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).wscale(0).mpc()).sends(ack(1, 1).mpc());
+    s.receives(data(1, 1, b"early").map(1)).sends(ack(1, 6).mpc()).reads(b"early");
+    s.receives(data(6, 1, b"first").map(6).dack(1)).sends(ack(1, 11).dack(11)).reads(b"first");
+}
+
+#[test]
+fn a_syn_ack_without_mp_capable_makes_plain_tcp() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).sack_ok()).sends(ack(1, 1).plain());
+    assert!(!s.is_mptcp());
+    s.writes(b"hello").sends(data(1, 1, b"hello").plain());
+    s.receives(data(1, 6, b"world")).sends(ack(6, 6).plain()).reads(b"world");
+}
+
+#[test]
+fn a_syn_ack_of_version_0_makes_plain_tcp() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    let flags = CapableFlags { crypto: 1, ..CapableFlags::default() };
+    let old = Capable { version: 0, flags, form: CapableForm::SynAck { sender_key: PEER_KEY } };
+    s.receives(syn_ack().mss(1460).option(MptcpOption::Capable(old))).sends(ack(1, 1).plain());
+    assert!(!s.is_mptcp());
+}
+
+#[test]
+fn first_data_without_dss_falls_back_on_the_client() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).wscale(0).mpc()).sends(ack(1, 1).mpc());
+    s.receives(data(1, 1, b"hello")).sends(ack(1, 6).plain()).reads(b"hello");
+    assert!(!s.is_mptcp());
+    s.writes(b"world").sends(data(1, 6, b"world").plain());
+}
+
+#[test]
+fn an_ack_without_dss_for_the_first_data_falls_back_on_the_client() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).mpc());
+    s.writes(b"hello").sends(data(1, 1, b"hello").mpc());
+    s.receives(ack(1, 6));
+    assert!(!s.is_mptcp());
+    s.ignores();
+    s.writes(b"more").sends(data(6, 1, b"more").plain());
+    s.receives(ack(1, 10)).sends_nothing();
+    assert_eq!(s.host.info(s.id()).unwrap().bytes_acked, 9);
+}
+
+#[test]
+fn syns_go_each_second_and_without_mp_capable_from_the_fourth_on() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.after(secs(1)).sends(syn().mpc());
+    s.after(secs(1)).sends(syn().mpc());
+    s.after(secs(1)).sends(syn().plain());
+    // Four linear time-outs after the first, as Linux; then doubled.
+    s.after(secs(1)).sends(syn().plain());
+    s.after(secs(2)).sends(syn().plain());
+    s.after(secs(4)).sends(syn().plain());
+    s.after(secs(8)).sends_nothing().reads_error(CallError::Failed(ConnectionError::TimedOut));
+    assert_eq!(s.host.accounting().flows, 0);
+}
+
+#[test]
+fn mp_capable_on_the_answer_to_a_plain_syn_is_not_mptcp() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    for _ in 0..2 {
+        s.after(secs(1)).sends(syn().mpc());
+    }
+    s.after(secs(1)).sends(syn().plain());
+    s.receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).plain());
+    assert!(!s.is_mptcp());
+}
+
+#[test]
+fn a_reset_refuses_a_connection_only_with_the_right_acknowledgement() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(rst_ack(0, 7)).sends_nothing();
+    s.receives(rst(0)).sends_nothing();
+    s.receives(rst_ack(0, 1)).sends_nothing().reads_error(CallError::Failed(ConnectionError::Refused));
+}
+
+#[test]
+fn a_syn_ack_for_another_number_is_answered_with_a_reset() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(Seg::clone(&syn_ack()).acking(9)).sends(rst(9));
+    s.receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).mpc());
+}
+
+#[test]
+fn a_simultaneous_open_becomes_plain_tcp() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn().mss(1460).mpc()).sends(syn_ack().plain());
+    s.receives(syn_ack().mss(1460)).sends(ack(1, 1).plain());
+    assert!(!s.is_mptcp());
+    s.writes(b"hello").sends(data(1, 1, b"hello").plain());
+}
+
+#[test]
+fn a_simultaneous_open_also_ends_with_a_plain_ack() {
+    let mut s = Script::connecting_with(config(), Protocol::Tcp);
+    s.sends(syn().plain());
+    s.receives(syn().mss(1460)).sends(syn_ack());
+    s.receives(ack(1, 1)).sends(ack(1, 1));
+    s.writes(b"hello").sends(data(1, 1, b"hello"));
+}
+
+#[test]
+fn a_syn_to_a_full_backlog_is_dropped() {
+    let mut s = Script::new(config());
+    let mut options = polytcp_proto::host::ListenOptions::new("0.0.0.0:80".parse().unwrap());
+    options.backlog = 2;
+    s.listener = Some(s.host.listen(&options).unwrap());
+    for port in 0..3 {
+        s.add_line(0, 1000 + port);
+    }
+    s.receives(syn()).sends(syn_ack());
+    s.receives(syn().on(1)).sends(syn_ack().on(1));
+    s.receives(syn().on(2)).sends_nothing();
+    assert_eq!(s.host.accounting().half_open, 2);
+    s.receives(ack(1, 1)).sends_nothing();
+    s.receives(syn().on(2)).sends(syn_ack().on(2));
+}

@@ -1,0 +1,39 @@
+//! ICMP errors count only for what is on its way (RFC 5927 §4).
+
+use super::dsl::*;
+use polytcp_proto::host::{CallError, ConnectionError};
+
+#[test]
+fn unreachable_ends_a_connect_when_it_quotes_our_syn() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives_icmp(0, 3, 1, 0, 77).sends_nothing();
+    s.reads_error(CallError::NotConnected);
+    s.receives_icmp(0, 3, 1, 0, 0).sends_nothing();
+    s.reads_error(CallError::Failed(ConnectionError::Unreachable));
+}
+
+#[test]
+fn unreachable_does_not_end_an_open_connection() {
+    let mut s = Script::accepted_plain();
+    s.writes(b"hello").sends(data(1, 1, b"hello"));
+    s.receives_icmp(0, 3, 3, 0, 1).sends_nothing();
+    s.receives(data(1, 6, b"world")).sends(ack(6, 6)).reads(b"world");
+}
+
+#[test]
+fn fragmentation_needed_makes_smaller_segments_of_what_is_in_flight() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    // Not in flight: believed by nobody.
+    s.receives_icmp(0, 3, 4, 1000, 5_000).sends_nothing();
+    s.receives_icmp(0, 3, 4, 1000, 1).sends(bulk(1, 1, 960)).sends(bulk(961, 1, 500));
+    s.receives(ack(1, 1461)).writes_bulk(1460, 960).sends(bulk(1461, 1, 960));
+}
+
+#[test]
+fn fragmentation_needed_never_leads_below_the_minimum() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    s.receives_icmp(0, 3, 4, 20, 1).sends(bulk(1, 1, 512)).sends(bulk(513, 1, 512)).sends(bulk(1025, 1, 436));
+}

@@ -1,0 +1,162 @@
+//! Loss: SACK, fast retransmit, tail loss probes, timeouts (RFC 2018, 2883, 6298, 8985).
+
+use super::dsl::*;
+
+/// A connection with a round trip of 20 ms, no pacing in the way.
+fn measured() -> Script {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    s
+}
+
+/// `count` segments of 1000 octets leave, whatever the pacing.
+fn sends_bulk(s: &mut Script, from: u32, count: u32) {
+    s.writes_bulk(from, count as usize * 1000);
+    for i in 0..count {
+        s.until_sent(ms(15)).expect("the window has room");
+        s.sends(bulk(1 + from + i * 1000, 1, 1000));
+    }
+    s.sends_nothing();
+}
+
+#[test]
+fn sack_blocks_name_the_latest_range_first() {
+    let mut s = Script::accepted_plain();
+    s.receives(bulk(11, 1, 10)).sends(ack(1, 1).sack(&[(11, 21)]));
+    s.receives(bulk(31, 1, 10)).sends(ack(1, 1).sack(&[(31, 41), (11, 21)]));
+    s.receives(bulk(51, 1, 10)).sends(ack(1, 1).sack(&[(51, 61), (31, 41), (11, 21)]));
+    s.receives(bulk(71, 1, 10)).sends(ack(1, 1).sack(&[(71, 81), (51, 61), (31, 41), (11, 21)]));
+    s.receives(bulk(91, 1, 10)).sends(ack(1, 1).sack(&[(91, 101), (71, 81), (51, 61), (31, 41)]));
+    // Joined with its neighbour, the old range is the latest again.
+    s.receives(bulk(21, 1, 10)).sends(ack(1, 1).sack(&[(11, 41), (91, 101), (71, 81), (51, 61)]));
+    s.receives(bulk(1, 1, 10)).sends(ack(1, 41).sack(&[(91, 101), (71, 81), (51, 61)]));
+    s.reads(&octets(0, 40));
+}
+
+#[test]
+fn with_timestamps_three_blocks_fit() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().ts()).sends(syn_ack());
+    s.receives(ack(1, 1)).accepts();
+    for i in 1..5 {
+        s.receives(bulk(20 * i, 1, 10));
+        s.ignores();
+    }
+    s.receives(bulk(100, 1, 10)).sends(ack(1, 1).ts().sack(&[(100, 110), (80, 90), (60, 70)]));
+}
+
+#[test]
+fn without_sack_permitted_no_blocks_are_sent() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460)).sends(syn_ack());
+    s.receives(ack(1, 1)).accepts();
+    s.receives(bulk(11, 1, 10)).sends(ack(1, 1).sack(&[]));
+}
+
+#[test]
+fn a_duplicate_above_a_hole_is_reported_first() {
+    let mut s = Script::accepted_plain();
+    s.receives(bulk(11, 1, 10)).sends(ack(1, 1).sack(&[(11, 21)]));
+    s.receives(bulk(11, 1, 10)).sends(ack(1, 1).sack(&[(11, 21), (11, 21)]));
+}
+
+#[test]
+fn octets_once_held_are_not_rewritten() {
+    let mut s = Script::accepted_plain();
+    s.receives(data(4, 1, b"def")).sends(ack(1, 1).sack(&[(4, 7)]));
+    s.receives(data(1, 1, b"abcXYZg")).sends(ack(1, 8)).reads(b"abcdefg");
+}
+
+#[test]
+fn three_segments_above_a_hole_make_it_lost() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 5);
+    s.after(ms(8)).receives(ack(1, 1).sack(&[(1001, 2001)])).sends_nothing();
+    s.receives(ack(1, 1).sack(&[(1001, 3001)])).sends_nothing();
+    s.receives(ack(1, 1).sack(&[(1001, 4001)]));
+    s.until_sent(ms(20)).expect("a fast retransmission");
+    s.sends(bulk(1, 1, 1000));
+    s.receives(ack(1, 5001)).after(ms(100)).sends_nothing();
+}
+
+#[test]
+fn three_duplicate_acknowledgements_make_the_front_lost_without_sack() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1000)).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    sends_bulk(&mut s, 0, 5);
+    s.after(ms(8)).receives(ack(1, 1)).receives(ack(1, 1)).sends_nothing();
+    s.receives(ack(1, 1));
+    s.until_sent(ms(20)).expect("a fast retransmission");
+    s.sends(bulk(1, 1, 1000));
+}
+
+#[test]
+fn a_lone_segment_is_probed_after_two_round_trips_and_50_ms() {
+    let mut s = measured();
+    s.writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+    s.after(ms(90)).sends(data(1, 1, b"anyone?"));
+    s.receives(ack(1, 8)).after(secs(1)).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtTCPLossProbes"), Some(1));
+}
+
+#[test]
+fn a_probe_of_the_tail_repeats_its_last_segment() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 3);
+    let wait = s.until_sent(ms(100)).expect("a probe");
+    assert!(wait >= ms(40) && wait <= ms(43), "{wait:?}");
+    s.sends(bulk(2001, 1, 1000));
+    // It arrives, and the holes before it become known.
+    s.after(ms(20)).receives(ack(1, 1).sack(&[(2001, 3001)]));
+    s.until_sent(ms(20)).expect("a retransmission");
+    s.sends(bulk(1, 1, 1000));
+}
+
+#[test]
+fn timeouts_double_from_200_ms_above_the_round_trip() {
+    let mut s = measured();
+    s.writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+    s.after(ms(90)).sends(data(1, 1, b"anyone?"));
+    for wait in [220, 440, 880, 1760, 3520] {
+        s.after(ms(wait)).sends(data(1, 1, b"anyone?"));
+    }
+    s.receives(ack(1, 8)).writes(b"again").sends(data(8, 1, b"again"));
+    s.after(ms(90)).sends(data(8, 1, b"again"));
+}
+
+#[test]
+fn without_a_measured_handshake_the_first_timeout_is_3_s() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460)).sends(syn_ack());
+    s.after(secs(1)).sends(syn_ack());
+    s.receives(ack(1, 1)).accepts();
+    s.writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+    s.after(secs(3)).sends(data(1, 1, b"anyone?"));
+}
+
+#[test]
+fn after_a_timeout_one_segment_leaves_and_then_two() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 6);
+    s.idles(ms(100));
+    s.until_sent(secs(1)).expect("a timeout");
+    s.sends(bulk(1, 1, 1000)).sends_nothing();
+    s.after(ms(20)).receives(ack(1, 1001));
+    s.until_sent(ms(20));
+    s.sends(bulk(1001, 1, 1000));
+    s.until_sent(ms(20));
+    s.sends(bulk(2001, 1, 1000));
+}
+
+#[test]
+fn sack_blocks_outside_of_what_was_sent_mean_nothing() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 3);
+    s.receives(ack(1, 1).sack(&[(5001, 9001), (2001, 1001), (0x8000_0000, 0x8000_1000)])).sends_nothing();
+    s.receives(ack(1, 1).sack(&[(1, 3001)])).sends_nothing();
+    s.receives(ack(1, 3001)).after(secs(2)).sends_nothing();
+}

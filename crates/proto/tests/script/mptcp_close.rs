@@ -1,0 +1,133 @@
+//! How MPTCP ends: DATA_FIN and MP_FASTCLOSE (RFC 8684 §3.3.3, §3.5).
+
+use super::dsl::*;
+use polytcp_proto::host::{CallError, ConnectionError};
+
+#[test]
+fn a_data_fin_of_its_own_is_acknowledged_at_data_level() {
+    let mut s = Script::accepted();
+    s.receives(ack(1, 1).dack(1).data_fin(1)).sends(ack(1, 1).dack(2)).reads_end();
+    s.writes(b"still").sends(data(1, 1, b"still").map(1).dack(2));
+}
+
+#[test]
+fn a_data_fin_with_data_ends_the_stream_after_it() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"end").map(1).data_fin(4)).sends(ack(1, 4).dack(5)).reads(b"end").reads_end();
+}
+
+#[test]
+fn a_data_fin_before_its_data_waits() {
+    let mut s = Script::accepted();
+    s.receives(ack(1, 1).dack(1).data_fin(4)).sends(ack(1, 1).dack(1)).reads(b"");
+    s.receives(data(1, 1, b"end").map(1)).sends(ack(1, 4).dack(5)).reads(b"end").reads_end();
+}
+
+#[test]
+fn a_repeated_data_fin_is_acknowledged_again() {
+    let mut s = Script::accepted();
+    s.receives(ack(1, 1).dack(1).data_fin(1)).sends(ack(1, 1).dack(2));
+    s.after(ms(200)).receives(ack(1, 1).dack(1).data_fin(1)).sends(ack(1, 1).dack(2));
+}
+
+#[test]
+fn our_data_fin_goes_alone_and_is_repeated_with_doubled_waits_from_200_ms() {
+    let mut s = Script::accepted();
+    s.shuts_down().sends(ack(1, 1).dack(1).data_fin(1));
+    for wait in [200, 400, 800, 1600] {
+        s.after(ms(wait)).sends(ack(1, 1).dack(1).data_fin(1));
+    }
+    s.receives(ack(1, 1).dack(2)).after(secs(10)).sends_nothing();
+    s.receives(data(1, 1, b"still").map(1)).sends(ack(1, 6).dack(6)).reads(b"still");
+}
+
+#[test]
+fn our_data_fin_leaves_with_the_last_data() {
+    let mut s = Script::accepted();
+    s.writes(b"one").sends(data(1, 1, b"one").map(1));
+    s.after(ms(1)).writes(b"end").sends_nothing().shuts_down().sends(data(4, 1, b"end").map(4).data_fin(7));
+    s.receives(ack(1, 7).dack(8)).after(secs(5)).sends_nothing();
+}
+
+#[test]
+fn our_data_fin_goes_on_every_subflow() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.shuts_down().sends(ack(1, 1).dack(1).data_fin(1)).sends(ack(1, 1).on(1).dack(1).data_fin(1));
+}
+
+#[test]
+fn with_both_data_fins_acknowledged_the_subflows_close() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).dack(1).data_fin(1)).sends(ack(1, 1).dack(2));
+    s.shuts_down().sends(ack(1, 1).dack(2).data_fin(1)).sends(ack(1, 1).on(1).dack(2).data_fin(1));
+    s.receives(ack(1, 1).dack(2)).sends(fin(1, 1)).sends(fin(1, 1).on(1));
+    s.receives(fin(1, 2)).sends(ack(2, 2)).receives(fin(1, 2).on(1)).sends(ack(2, 2).on(1));
+    s.closes().sends_nothing();
+    let left = s.host.accounting();
+    assert_eq!((left.connections, left.flows, left.tokens, left.time_wait), (0, 0, 0, 2));
+}
+
+#[test]
+fn a_fin_of_a_subflow_is_not_the_end_of_the_stream() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(fin(1, 1)).sends(fin(1, 2));
+    s.receives(ack(2, 2)).reads(b"");
+    s.receives(data(1, 1, b"hello").on(1).map(1)).sends(ack(1, 6).on(1).dack(6)).reads(b"hello");
+}
+
+#[test]
+fn an_abort_sends_fastclose_on_every_subflow() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.aborts();
+    s.sends(rst_ack(1, 1).on(1).fastclose()).sends(rst_ack(1, 1).fastclose()).sends_nothing();
+    assert_eq!(s.host.accounting().connections, 0);
+}
+
+#[test]
+fn fastclose_on_a_reset_ends_the_connection() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(rst_ack(1, 1).fastclose());
+    s.ignores();
+    s.reads_error(CallError::Failed(ConnectionError::Reset));
+    assert_eq!(s.host.accounting().flows, 0);
+}
+
+#[test]
+fn fastclose_on_an_ack_ends_the_connection_with_resets() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).fastclose()).sends(rst_ack(1, 1).on(1)).sends(rst_ack(1, 1)).sends_nothing();
+    s.reads_error(CallError::Failed(ConnectionError::Reset));
+}
+
+#[test]
+fn fastclose_with_a_wrong_key_only_resets_its_subflow() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).fastclose_wrong()).sends_nothing();
+    s.receives(rst_ack(1, 1).fastclose_wrong()).sends_nothing();
+    assert!(!s.host.readiness(s.id()).error);
+    s.receives(data(1, 1, b"hello").on(1).map(1)).sends(ack(1, 6).on(1).dack(6)).reads(b"hello");
+}
+
+#[test]
+fn a_reset_of_the_only_subflow_does_not_end_the_connection_at_once() {
+    let mut s = Script::accepted();
+    s.receives(rst_ack(1, 1).tcprst(2)).sends_nothing().reads(b"");
+    assert!(!s.host.readiness(s.id()).error);
+}
+
+#[test]
+fn an_orphan_is_fast_closed_after_a_minute() {
+    let mut s = Script::accepted();
+    s.writes(b"hello").sends(data(1, 1, b"hello").map(1));
+    s.receives(ack(1, 6).dack(6)).closes().sends(ack(6, 1).data_fin(6));
+    s.receives(ack(1, 6).dack(7));
+    s.after(secs(60)).sends(rst_ack(6, 1).fastclose());
+    assert_eq!(s.host.accounting().connections, 0);
+}

@@ -3,8 +3,8 @@
 //! `cargo build --manifest-path no-std-proof/Cargo.toml --release`
 //!
 //! This library defines the panic handler and the global allocator itself. If `std` came in through any dependency,
-//! there would be two of each and the build would fail; if the core called into the system, `check.sh` would find the
-//! name among what is not defined here. The C symbols below drive a host through its whole contract, so that nothing of
+//! there would be two of each and the build would fail; if the core called into the system, `check.sh`, which also links a
+//! program without any library, would find the name among what is not defined here. The C symbols below drive a host through its whole contract, so that nothing of
 //! it can be left out.
 #![no_std]
 

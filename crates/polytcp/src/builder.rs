@@ -16,6 +16,7 @@ use rand_core::SeedableRng;
 
 use crate::address::invalid;
 use crate::device_slot::DeviceSlot;
+use crate::drive::Leadership;
 use crate::error;
 use crate::reactor::Reactor;
 use crate::shared::Shared;
@@ -147,20 +148,19 @@ impl StackBuilder {
     /// what the operating system says when it has no descriptor, thread or randomness left.
     pub fn start(self) -> io::Result<Stack> {
         let linger = self.linger;
-        Stack::driven(self.build()?, linger)
+        Stack::driven(self.build(None)?, linger)
     }
 
-    /// Makes a stack without an engine thread: only [`Stack::turn`] moves it.
-    ///
-    /// Blocking sockets of such a stack wait for whoever calls `turn`.
+    /// Makes a stack without an engine thread: [`Stack::turn`] moves it, and so do threads that block on
+    /// its sockets, while they wait. Asynchronous sockets need somebody who does either.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_undriven(self) -> io::Result<Stack> {
-        Ok(Stack::undriven(self.build()?))
+        Ok(Stack::undriven(self.build(Some(Leadership::default()))?))
     }
 
-    fn build(self) -> io::Result<Shared> {
+    fn build(self, leadership: Option<Leadership>) -> io::Result<Shared> {
         let Self { config, devices, commands, seed, capture, linger: _, problem } = self;
         problem.map_or(Ok(()), Err)?;
         let now = monotonic_now();
@@ -186,7 +186,7 @@ impl StackBuilder {
         for command in std::iter::once(&limits).chain(&commands) {
             host.command(now, command).map_err(error::path_manager)?;
         }
-        let shared = Shared::new(host, slots, reactor);
+        let shared = Shared::new(host, slots, reactor, leadership);
         // The first deadlines, before anyone sleeps.
         shared.call(|_, _| ());
         Ok(shared)

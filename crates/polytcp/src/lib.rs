@@ -56,6 +56,7 @@
 //! - `block`: the memory that writes are copied into.
 //! - `shared`: the lock, the one way to the host, and what is done after the lock.
 //! - `engine`: a round, and the thread that does rounds. `reactor`: what it sleeps on.
+//! - `drive`: who drives a stack without that thread.
 //! - `device_slot`: a device and its transmit ring.
 //! - `waiters`, `registration`, `parker`: who waits, how he is entered, and how a thread sleeps.
 #![forbid(unsafe_code)]
@@ -67,6 +68,7 @@ mod block;
 pub mod blocking;
 mod builder;
 mod device_slot;
+mod drive;
 mod engine;
 mod error;
 mod halves;
@@ -96,6 +98,7 @@ pub use stream::MptcpStream;
 /// Devices and links to make stacks of.
 pub use polytcp_io as io;
 pub use polytcp_proto::config::{HostConfig, MptcpConfig, TcpConfig};
+pub use polytcp_proto::counters::Counters;
 pub use polytcp_proto::host::interface::BadCidr;
 pub use polytcp_proto::host::{
     Accounting, Cidr, ClosedTotals, ConnectOptions, ConnectionError, ConnectionInfo, LinkState,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use polytcp_io::monotonic_now;
 use polytcp_proto::pm::command::PmEvent;
 
-use crate::parker::block_on;
+use crate::parker::{block_on, park};
 
 /// Events that wait for a slow subscriber at most; beyond, the oldest go and are counted.
 const EVENTS_MAX: usize = 4_096;
@@ -37,9 +37,11 @@ impl PmEvents {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The next event, or `None` when there is none within `timeout`; blocks the thread meanwhile.
+    /// The next event, or `None` when there is none within `timeout`; blocks the thread meanwhile. On an
+    /// undriven stack another thread has to drive.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<PmEvent> {
-        block_on(Some(monotonic_now() + timeout), |context| self.poll_next(context))
+        let until = monotonic_now() + timeout;
+        block_on(|context| self.poll_next(context), |woken| park(Some(until), woken))
     }
 
     /// The next event if there is one already.

@@ -48,7 +48,8 @@ impl<'a> Registration<'a> {
         until: Option<Instant>,
         mut poll: impl FnMut(&mut Context<'_>, WaiterKey) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
-        block_on(until, |context| self.poll(context, &mut poll))
+        let shared = self.shared;
+        block_on(|context| self.poll(context, &mut poll), |woken| shared.sleep(until, woken))
             .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 }

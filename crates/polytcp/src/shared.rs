@@ -16,6 +16,7 @@ use polytcp_proto::host::Host;
 use polytcp_proto::time::{Duration, Instant};
 
 use crate::device_slot::{DeviceSlot, Drained};
+use crate::drive::Leadership;
 use crate::engine::Driver;
 use crate::pm_events::Subscribers;
 use crate::reactor::Reactor;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     /// The engine thread panicked.
     failed: AtomicBool,
     next_key: AtomicU64,
+    /// Who drives; `None` where an engine thread does.
+    pub(crate) leadership: Option<Leadership>,
     /// Rounds done so far.
     pub(crate) rounds: AtomicU64,
 }
@@ -58,7 +61,12 @@ pub(crate) struct After {
 }
 
 impl Shared {
-    pub(crate) fn new(host: Host, slots: Vec<DeviceSlot>, reactor: Reactor) -> Self {
+    pub(crate) fn new(
+        host: Host,
+        slots: Vec<DeviceSlot>,
+        reactor: Reactor,
+        leadership: Option<Leadership>,
+    ) -> Self {
         let core = Core { host, waiters: Waiters::default(), subscribers: Subscribers::default() };
         Self {
             core: Mutex::new(core),
@@ -69,6 +77,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             next_key: AtomicU64::new(0),
+            leadership,
             rounds: AtomicU64::new(0),
         }
     }
@@ -112,7 +121,18 @@ impl Shared {
         core.waiters.take_everyone(&mut wakers);
         core.subscribers.take_wakers(&mut wakers);
         drop(core);
+        self.wake(wakers);
+    }
+
+    /// Wakes, without the lock. A thread that leads may sleep in a round, where its waker does not reach it.
+    pub(crate) fn wake(&self, wakers: Vec<Waker>) {
+        if wakers.is_empty() {
+            return;
+        }
         wakers.into_iter().for_each(Waker::wake);
+        if self.leadership.as_ref().is_some_and(Leadership::is_taken) {
+            self.reactor.ring();
+        }
     }
 
     /// Takes the host's outputs. Nothing of this makes a system call.
@@ -150,7 +170,7 @@ impl Shared {
     /// Does what had to wait for the lock to be free. Wakes first: a woken thread works on while this
     /// one makes the system calls.
     pub(crate) fn finish(&self, after: After, now: Instant) {
-        after.wakers.into_iter().for_each(Waker::wake);
+        self.wake(after.wakers);
         for slot in &self.slots {
             match slot.drain(now) {
                 Drained::Done => {}

@@ -315,7 +315,7 @@ impl Socket {
             wakers
         });
         lock(&self.inbox).clear();
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        self.shared().wake(wakers);
     }
 
     pub(crate) fn abort(&self) {

@@ -8,10 +8,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant as StdInstant};
 
 use polytcp_io::monotonic_now;
+use polytcp_proto::counters::Counters;
 use polytcp_proto::host::{Accounting, Cidr, LinkState};
 use polytcp_proto::pm::command::{PmCommand, PmError, PmReply};
 
 use crate::builder::StackBuilder;
+use crate::drive::Leadership;
 use crate::engine;
 use crate::path::{self, PathInfo};
 use crate::pm_events::PmEvents;
@@ -87,13 +89,18 @@ impl Stack {
     pub fn turn(&self, deadline: Option<StdInstant>) -> io::Result<usize> {
         let until =
             deadline.map(|deadline| monotonic_now() + deadline.saturating_duration_since(StdInstant::now()));
-        self.shared().turn(&mut Wakeup::default(), until)
+        let packets = self.shared().turn(&mut Wakeup::default(), until)?;
+        // This round may have taken a ring that was meant for a thread that leads.
+        if self.shared().leadership.as_ref().is_some_and(Leadership::is_taken) {
+            self.shared().reactor.ring();
+        }
+        Ok(packets)
     }
 
     /// Waits until the stack has no connection left, closed ones that still deliver included; false when
     /// that takes longer than `timeout`. TIME-WAIT does not count.
     ///
-    /// Blocks the thread. On an undriven stack another thread must call [`turn`](Self::turn).
+    /// Blocks the thread, which drives an undriven stack meanwhile.
     pub fn wait_idle(&self, timeout: Duration) -> bool {
         let wait = Registration::new(self.shared(), Source::Idle);
         let idle = wait.block(Some(monotonic_now() + timeout), |context, key| {
@@ -126,6 +133,11 @@ impl Stack {
     /// What the host holds at this moment, for leak checks.
     pub fn accounting(&self) -> Accounting {
         self.shared().look(|core| core.host.accounting())
+    }
+
+    /// What the host counted so far, under Linux's names.
+    pub fn counters(&self) -> Counters {
+        self.shared().look(|core| core.host.counters().clone())
     }
 
     /// Rounds that the stack's drivers did so far. An idle stack does none.

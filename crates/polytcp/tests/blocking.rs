@@ -18,6 +18,7 @@ fn connected(pair: &Pair) -> (MptcpStream, MptcpStream) {
     let client = MptcpStream::connect(&pair.client, SERVER).expect("connect");
     let (server, peer) = listener.accept().expect("accept");
     assert_eq!(peer, client.local_addr().expect("connected"));
+    pair.keep(listener);
     (client, server)
 }
 
@@ -48,7 +49,7 @@ fn both_directions(paths: u8) {
     assert!(client.is_mptcp().expect("info"));
     for path in pair.client.paths() {
         // Opening and closing take some eight packets; how large the share is, the scheduler decides.
-        assert!(path.packets_sent >= 12 && path.packets_received >= 12, "{path:?}");
+        assert!(path.packets_sent >= 12 && path.packets_received >= 12, "{path:?}\n{}", pair.describe());
         assert_eq!((path.packets_refused, path.packets_overflowed), (0, 0), "{path:?}");
     }
     drop((client, server));
@@ -91,7 +92,7 @@ fn a_device_that_is_often_busy_delays_and_loses_nothing_for_good() {
     bounded(|| {
         let memory = MemoryConfig { queue_packets: 4, queue_bytes: 64 << 10, ..MemoryConfig::default() };
         let (client, server) = builders(2, memory);
-        let pair = Pair { client: client.start().expect("client"), server: server.start().expect("server") };
+        let pair = Pair::of(client.start().expect("client"), server.start().expect("server"));
         let (client, server) = connected(&pair);
         let (up, down) = (bytes(1, 2 << 20), bytes(2, 2 << 20));
         thread::scope(|scope| {

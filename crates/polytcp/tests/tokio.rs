@@ -17,6 +17,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 async fn connected(pair: &Pair) -> (MptcpStream, MptcpStream) {
     let listener = MptcpListener::bind(&pair.server, SERVER).await.expect("bind");
     let (client, accepted) = tokio::join!(MptcpStream::connect(&pair.client, SERVER), listener.accept());
+    pair.keep(listener);
     (client.expect("connect"), accepted.expect("accept").0)
 }
 

@@ -127,6 +127,44 @@ fn one_thread_can_drive_two_stacks_without_an_engine() {
 }
 
 #[test]
+fn threads_that_block_drive_a_stack_without_an_engine() {
+    bounded(|| {
+        let pair = Pair::undriven(2);
+        let pair = &pair;
+        let listener = blocking::MptcpListener::bind(&pair.server, SERVER).expect("bind");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for stream in listener.incoming().take(4) {
+                    let mut stream = stream.expect("accept");
+                    scope.spawn(move || {
+                        let mut text = Vec::new();
+                        stream.read_to_end(&mut text).expect("read");
+                        stream.write_all(&text).expect("write");
+                        drop(stream);
+                        // Each side drives until the other has closed too.
+                        assert!(pair.server.wait_idle(Duration::from_secs(10)));
+                    });
+                }
+            });
+            for seed in 0..4 {
+                let client = &pair.client;
+                scope.spawn(move || {
+                    let mut stream = blocking::MptcpStream::connect(client, SERVER).expect("connect");
+                    let data = bytes(seed, 300_000);
+                    stream.write_all(&data).expect("write");
+                    stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
+                    let mut echo = Vec::new();
+                    stream.read_to_end(&mut echo).expect("read");
+                    assert_same(&echo, &data);
+                    drop(stream);
+                    assert!(client.wait_idle(Duration::from_secs(10)));
+                });
+            }
+        });
+    });
+}
+
+#[test]
 fn turning_beside_an_engine_does_no_harm() {
     bounded(|| {
         let pair = Pair::new(2);

@@ -1,7 +1,8 @@
 //! Two stacks in memory, a watchdog, and bytes that can be checked.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::sync::mpsc;
+use std::any::Any;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use polytcp::io::{MemoryConfig, MemoryDevice};
@@ -16,6 +17,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Pair {
     pub(crate) client: Stack,
     pub(crate) server: Stack,
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 /// Builders of a client and a server that are joined by `paths` memory pairs.
@@ -35,16 +37,38 @@ pub(crate) fn builders(paths: u8, memory: MemoryConfig) -> (StackBuilder, StackB
 }
 
 impl Pair {
+    pub(crate) fn of(client: Stack, server: Stack) -> Self {
+        Self { client, server, kept: Mutex::default() }
+    }
+
+    /// Keeps a listener for as long as the pair: a join needs one at its address, as in Linux.
+    pub(crate) fn keep(&self, listener: impl Any + Send) {
+        self.kept.lock().expect("no panic").push(Box::new(listener));
+    }
+
     pub(crate) fn new(paths: u8) -> Self {
         let (client, server) = builders(paths, MemoryConfig::default());
-        Self { client: client.start().expect("client"), server: server.start().expect("server") }
+        Self::of(client.start().expect("client"), server.start().expect("server"))
     }
 
     /// Neither stack has an engine.
     pub(crate) fn undriven(paths: u8) -> Self {
         let (client, server) = builders(paths, MemoryConfig::default());
         let start = |builder: StackBuilder| builder.start_undriven().expect("stack");
-        Self { client: start(client), server: start(server) }
+        Self::of(start(client), start(server))
+    }
+
+    /// What both hosts counted, but for zeros.
+    pub(crate) fn describe(&self) -> String {
+        let counted = |stack: &Stack| -> Vec<_> {
+            stack
+                .counters()
+                .iter()
+                .filter(|(_, value)| *value > 0)
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect()
+        };
+        format!("client: {}\nserver: {}", counted(&self.client).join(", "), counted(&self.server).join(", "))
     }
 
     /// All connections have ended by themselves, and nothing is held.

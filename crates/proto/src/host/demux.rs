@@ -118,10 +118,7 @@ impl Host {
                     if segment.is_fin() {
                         // RFC 9293 §3.10.7.4, eighth check: the clock starts anew.
                         let expires_at = now + self.config.tcp.time_wait;
-                        if expires_at > entry.expires_at {
-                            self.time_wait.insert(tuple, TimeWait { expires_at, ..entry });
-                            self.time_wait_order.push_back((expires_at, tuple));
-                        }
+                        self.time_wait.insert(tuple, TimeWait { expires_at, ..entry });
                     }
                     self.reply(interface, tuple.local, tuple.remote, &answer);
                     return;

@@ -211,8 +211,12 @@ impl Host {
             && at <= now
         {
             self.time_wait_order.pop_front();
-            if self.time_wait.get(&tuple).is_some_and(|entry| entry.expires_at <= now) {
-                self.time_wait.remove(&tuple);
+            match self.time_wait.get(&tuple).map(|entry| entry.expires_at) {
+                // A repeated FIN has moved it.
+                Some(later) if later > now => self.time_wait_order.push_back((later, tuple)),
+                _ => {
+                    self.time_wait.remove(&tuple);
+                }
             }
         }
     }
@@ -393,11 +397,9 @@ impl Host {
     fn remember_time_wait(&mut self, tuple: FourTuple, entry: TimeWait) {
         self.counters.time_wait += 1;
         while self.time_wait.len() >= self.config.tcp.time_wait_max
-            && let Some((at, oldest)) = self.time_wait_order.pop_front()
+            && let Some((_, oldest)) = self.time_wait_order.pop_front()
         {
-            if self.time_wait.get(&oldest).is_some_and(|held| held.expires_at == at) {
-                self.time_wait.remove(&oldest);
-            }
+            self.time_wait.remove(&oldest);
         }
         self.time_wait_order.push_back((entry.expires_at, tuple));
         self.time_wait.insert(tuple, entry);

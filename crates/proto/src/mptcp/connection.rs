@@ -331,6 +331,9 @@ impl Connection {
     pub(crate) fn on_established(&mut self, agreed: &Agreed) {
         self.stage = Stage::Established;
         self.data.snd.open_window(agreed.snd_wnd);
+        if self.data.mode == Mode::Plain {
+            self.data.rcv.start_at(self.data.rcv.nxt(), agreed.rcv_wnd);
+        }
         self.notices.push_back(Notice::Established);
     }
 

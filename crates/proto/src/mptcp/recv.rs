@@ -24,6 +24,8 @@ pub struct DataRecv {
     /// Right edge announced; never moves back, on any subflow.
     adv: Dsn,
     limit_bytes: u32,
+    /// The largest window that a header field can tell.
+    field_max: u32,
     out_of_order: Reassembly<Dsn, ()>,
     ready: VecDeque<Ready>,
     ready_bytes: usize,
@@ -55,6 +57,7 @@ impl DataRecv {
             nxt,
             adv: nxt,
             limit_bytes,
+            field_max: u32::from(u16::MAX),
             out_of_order: Reassembly::new(OUT_OF_ORDER_ENTRIES_MAX),
             ready: VecDeque::new(),
             ready_bytes: 0,
@@ -270,7 +273,8 @@ impl DataRecv {
         let promised = u32::try_from(self.adv.saturating_since(self.nxt)).unwrap_or(u32::MAX);
         let free = self.free_bytes() & !(unit - 1);
         let window = if free >= promised { free } else { promised.next_multiple_of(unit) };
-        let window = window.min(u32::from(u16::MAX) << shift);
+        self.field_max = u32::from(u16::MAX) << shift;
+        let window = window.min(self.field_max);
         self.adv = self.adv.max(self.nxt + u64::from(window));
         window
     }
@@ -279,7 +283,7 @@ impl DataRecv {
     /// least double, and what was promised is less than half the buffer (as Linux's `tcp_cleanup_rbuf`).
     pub fn wants_window_update(&self, mss: u32) -> bool {
         let promised = self.adv.saturating_since(self.nxt);
-        let free = u64::from(self.free_bytes());
+        let free = u64::from(self.free_bytes().min(self.field_max));
         !self.fin
             && promised <= u64::from(self.limit_bytes / 2)
             && free >= promised * 2

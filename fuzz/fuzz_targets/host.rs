@@ -75,6 +75,8 @@ struct Net {
     past: Vec<OnWire>,
     listener: ListenerId,
     open: [Vec<ConnectionId>; 2],
+    /// Of the first path, at either host; the other's never changes.
+    mtu: [usize; 2],
 }
 
 impl Net {
@@ -120,6 +122,7 @@ impl Net {
             past: Vec::new(),
             listener,
             open: [Vec::new(), Vec::new()],
+            mtu: [1500; 2],
         };
         if kind & 8 != 0 {
             let endpoint = Endpoint::new("10.0.1.2".parse().expect("an address"), EndpointFlags::SUBFLOW);
@@ -268,7 +271,8 @@ impl Net {
                 flags,
             },
             _ => {
-                let mtu = 1280 + u16::from(input.next());
+                let mtu = 1280 + u16::from(input.next()) % 221;
+                self.mtu[side] = mtu.into();
                 self.hosts[side].set_mtu(self.now, InterfaceId(0), mtu);
                 return;
             }
@@ -336,8 +340,13 @@ impl Net {
             while let Some(packet) = self.hosts[side].poll_transmit(self.now) {
                 count += 1;
                 assert!(count < OUT_MAX, "poll_transmit does not end");
-                assert!(packet.vnet.segmentation.is_some() || packet.len() <= 1500, "{} octets", packet.len());
                 let path = packet.interface.0;
+                let mtu = if path == 0 { self.mtu[side] } else { 1500 };
+                let on_wire = match packet.vnet.segmentation {
+                    Some(cut) => usize::from(cut.header_len) + usize::from(cut.size),
+                    None => packet.len(),
+                };
+                assert!(on_wire <= mtu, "{on_wire} octets at an MTU of {mtu}");
                 if self.wire.len() >= WIRE_MAX {
                     self.wire.remove(0);
                 }

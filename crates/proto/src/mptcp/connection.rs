@@ -380,6 +380,7 @@ impl Connection {
         }
         self.empty_inbox(ctx, id);
         self.after_flow_input(id);
+        self.continue_repair(ctx.now);
         self.advance_close(ctx);
     }
 

@@ -343,6 +343,8 @@ impl Hook<'_> {
     fn data_options(&mut self, mapping: &super::mapping::Mapping, out: &mut MptcpOptions) {
         if let (Confirmation::CapableClient, Some(keys), Ssn(1)) =
             (self.mp.confirmation, self.data.keys, mapping.ssn)
+            // Its mapping is implicit: IDSN + 1.
+            && mapping.dsn == keys.local.idsn() + 1
         {
             out.push(capable(CapableForm::Data {
                 sender_key: keys.local.to_wire(),

@@ -47,6 +47,8 @@ pub struct DataSend {
     pub bytes_reinjected: u64,
     /// When DATA_ACK moved last.
     pub progress_at: Instant,
+    /// The peer has sent a DATA_ACK.
+    pub heard_ack: bool,
 }
 
 impl DataSend {
@@ -61,6 +63,7 @@ impl DataSend {
             small_end: None,
             bytes_reinjected: 0,
             progress_at: now,
+            heard_ack: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl DataSend {
         if ack.after(limit) || ack.before(self.buffer.snd_una()) {
             return false;
         }
+        self.heard_ack = true;
         self.edge = self.edge.max(ack + u64::from(window));
         let acks_fin = fin_sent && ack.after(self.fin_dsn());
         let freed = self.buffer.ack(ack.min(self.buffer.snd_nxt()));

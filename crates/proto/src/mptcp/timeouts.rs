@@ -157,6 +157,25 @@ impl Connection {
         }
     }
 
+    /// The peer took what a stall had sent again and still lacks more, with nothing under way: it lost
+    /// a whole run, and the next part need not wait for the clock.
+    pub(super) fn continue_repair(&mut self, now: Instant) {
+        let snd = &mut self.data.snd;
+        let behind = snd.buffer.unacked();
+        if self.data.mode == Mode::Plain
+            || self.timing.stalls == 0
+            || snd.progress_at <= self.timing.last_stall
+            || behind == 0
+            || snd.next_again().is_some()
+            || !self.subflows.iter().filter_map(Subflow::flow).all(SubflowFlow::is_idle)
+        {
+            return;
+        }
+        self.timing.last_stall = now;
+        let una = snd.buffer.snd_una();
+        snd.reinject.insert(una, una + behind.min(STALL_RESEND_BYTES));
+    }
+
     fn handle_stall(&mut self, ctx: &mut Ctx<'_>) {
         if self.timing.stall_at.is_none_or(|at| at > ctx.now) {
             return;

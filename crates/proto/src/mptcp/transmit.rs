@@ -174,6 +174,10 @@ impl Connection {
         for (index, subflow) in self.subflows.iter().enumerate() {
             let (true, Some(flow)) = (subflow.is_usable(), subflow.flow()) else { continue };
             self.views.push(view_of(now, index, subflow, flow));
+            if !self.data.snd.heard_ack {
+                // A Linux client drops what comes out of order before it has sent its first DATA_ACK.
+                break;
+            }
         }
     }
 

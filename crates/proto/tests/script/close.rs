@@ -118,3 +118,61 @@ fn an_unanswered_flow_is_given_up_after_fifteen_time_outs() {
     s.idles(secs(2_000));
     s.reads_error(CallError::Failed(ConnectionError::TimedOut));
 }
+
+#[test]
+fn an_orphan_whose_peer_keeps_its_window_shut_ends_at_last() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1000).sends(bulk(1, 1, 1000));
+    s.receives(ack(1, 1001).window(0)).writes_bulk(1000, 1000).sends_nothing().closes();
+    // The peer answers every probe and never opens its window.
+    for _ in 0..2_000 {
+        if s.host.accounting().connections == 0 {
+            return;
+        }
+        match s.until_sent(secs(600)) {
+            Some(_) => {
+                s.ignores();
+                s.receives(ack(1, 1001).window(0));
+            }
+            None => break,
+        }
+    }
+    assert_eq!(s.host.accounting().connections, 0, "held since {:?}", s.now);
+}
+
+#[test]
+fn a_repeated_fin_restarts_time_wait() {
+    let mut s = Script::accepted_plain();
+    s.closes().sends(fin(1, 1));
+    s.receives(fin(1, 2)).sends(ack(2, 2));
+    s.after(secs(50)).receives(fin(1, 2)).sends(ack(2, 2));
+    s.after(secs(50)).receives(fin(1, 2)).sends(ack(2, 2));
+}
+
+#[test]
+fn an_answer_in_time_wait_carries_timestamps_when_they_were_agreed() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().ts()).sends(syn_ack().plain());
+    s.receives(ack(1, 1)).accepts().closes().sends(fin(1, 1).ts());
+    s.receives(fin(1, 2)).sends(ack(2, 2).ts());
+    s.receives(fin(1, 2)).sends(ack(2, 2).ts());
+}
+
+#[test]
+fn fins_repeated_in_time_wait_do_not_pile_up() {
+    let mut s = Script::accepted_plain();
+    s.closes().sends(fin(1, 1));
+    s.receives(fin(1, 2)).sends(ack(2, 2));
+    for _ in 0..1_000 {
+        s.idles(ms(1));
+        s.receives(fin(1, 2)).sends(ack(2, 2));
+    }
+    // Each entry that is remembered is a time at which the host wants to be woken.
+    let mut wakes = 0;
+    while let Some(at) = s.host.poll_timeout() {
+        s.now = at;
+        s.host.handle_timeout(at);
+        wakes += 1;
+    }
+    assert!(wakes <= 70, "{wakes} entries for one four-tuple");
+}

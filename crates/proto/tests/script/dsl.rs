@@ -697,6 +697,18 @@ impl Script {
         count
     }
 
+    /// Time passes; `end` becomes the highest number that was sent.
+    pub fn idles_into(&mut self, end: &mut u32, wait: Duration) {
+        let until = self.now + wait;
+        loop {
+            *end = (*end).max(self.sent_to());
+            self.out.clear();
+            let Some(at) = self.host.poll_timeout().filter(|at| *at <= until) else { break };
+            self.step_to(at);
+        }
+        self.now = self.now.max_of(until);
+    }
+
     /// Runs until the host sends something, at most for `limit`; returns how long that took.
     #[track_caller]
     pub fn until_sent(&mut self, limit: Duration) -> Option<Duration> {
@@ -945,6 +957,12 @@ impl Script {
             self.fail(format_args!("{what}\n sent     {text}\n expected {expected:?}"));
         }
         self
+    }
+
+    /// One past the last octet of what was sent and not named yet, on the first subflow; 0 without any.
+    pub fn sent_to(&self) -> u32 {
+        let end = |s: &Seen| s.header.seq.wrapping_sub(self.host_iss(0)) + s.payload.len() as u32;
+        self.out.iter().map(end).max().unwrap_or(0)
     }
 
     /// The subflow of the next segment.
@@ -1285,6 +1303,32 @@ impl Script {
         self.note(format_args!("< ICMP {kind}/{code} mtu {mtu} about seq {seq} of sf{subflow}"));
         let buffer_bytes = packet.len() as u32;
         self.deliver(path, Received { vnet: VnetHdr::default(), bytes: packet.into(), buffer_bytes });
+        self
+    }
+
+    /// The host takes a ping with that many octets of data.
+    #[track_caller]
+    pub fn pinged(&mut self, len: usize) -> &mut Self {
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (peer_ip(0), host_ip(0)) else { unreachable!() };
+        let mut message = vec![8, 0, 0, 0, 0, 1, 0, 1];
+        message.resize(8 + len, 0x55);
+        let mut sum = polytcp_wire::checksum::Sum::ZERO;
+        sum.add_bytes(&message);
+        let sum = sum.finish();
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut packet = vec![0; 20];
+        IpHeader {
+            addresses: Addresses::V4 { src, dst },
+            protocol: PROTOCOL_ICMP,
+            hop_limit: 60,
+            traffic_class: 0,
+            ident: 0,
+            payload_len: message.len() as u16,
+        }
+        .emit(&mut packet);
+        packet.extend_from_slice(&message);
+        let buffer_bytes = packet.len() as u32;
+        self.deliver(0, Received { vnet: VnetHdr::default(), bytes: packet.into(), buffer_bytes });
         self
     }
 

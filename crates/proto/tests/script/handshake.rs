@@ -225,7 +225,7 @@ fn a_reset_refuses_a_connection_only_with_the_right_acknowledgement() {
 fn a_syn_ack_for_another_number_is_answered_with_a_reset() {
     let mut s = Script::connecting();
     s.sends(syn().mpc());
-    s.receives(Seg::clone(&syn_ack()).acking(9)).sends(rst(9));
+    s.receives(syn_ack().acking(9)).sends(rst(9));
     s.receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).mpc());
 }
 
@@ -263,4 +263,25 @@ fn a_syn_to_a_full_backlog_is_dropped() {
     assert_eq!(s.host.accounting().half_open, 2);
     s.receives(ack(1, 1)).sends_nothing();
     s.receives(syn().on(2)).sends(syn_ack().on(2));
+}
+
+#[test]
+fn a_repeated_syn_does_not_add_a_timer_each_time() {
+    let mut s = Script::listening();
+    for _ in 0..2_000 {
+        s.receives(syn().mss(1460).mpc());
+        s.ignores();
+    }
+    let timers = s.host.accounting().timers;
+    assert!(timers <= 8, "{timers} timers for one half-open request");
+}
+
+#[test]
+fn a_peer_that_requires_checksums_gets_them_or_plain_tcp() {
+    use polytcp_wire::mptcp::CapableFlags;
+    let flags = CapableFlags { checksum_required: true, crypto: 1, ..CapableFlags::default() };
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(7).mpc_with(flags));
+    // RFC 8684 §3.1: either side's A flag binds both. A SYN/ACK with MP_CAPABLE and no A is a third way.
+    s.sends(syn_ack().plain());
 }

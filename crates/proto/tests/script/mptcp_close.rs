@@ -131,3 +131,19 @@ fn an_orphan_is_fast_closed_after_a_minute() {
     s.after(secs(60)).sends(rst_ack(6, 1).fastclose());
     assert_eq!(s.host.accounting().connections, 0);
 }
+
+#[test]
+fn a_reset_with_fastclose_is_not_answered_with_a_reset() {
+    let mut s = Script::accepted();
+    s.receives(rst_ack(1, 1).fastclose()).sends_nothing();
+}
+
+#[test]
+fn data_after_data_fin_is_not_read() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"end").map(1).data_fin(4)).sends(ack(1, 4).dack(5));
+    s.reads(b"end").reads_end();
+    s.receives(data(4, 1, b"more").map(5));
+    s.ignores();
+    s.reads_end();
+}

@@ -245,3 +245,73 @@ fn a_connection_without_subflows_can_be_joined() {
     s.after(secs(100)).sends_nothing();
     s.receives(data(1, 1, b"hello").on(1).map(1)).sends(ack(1, 6).on(1).dack(6)).reads(b"hello");
 }
+
+fn signalling(mut s: Script) -> Script {
+    s.command(&PmCommand::AddAddr(Endpoint::new(host_ip(1), EndpointFlags::SIGNAL)));
+    s
+}
+
+#[test]
+fn a_client_with_an_address_to_announce_does_not_send_without_end() {
+    let mut s = Script::new(config());
+    s.command(&PmCommand::AddAddr(Endpoint::new(host_ip(1), EndpointFlags::SIGNAL)));
+    s.connect(polytcp_proto::host::Protocol::Mptcp, 5000).sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).sack_ok().wscale(7).mpc());
+    assert!(s.ignores() <= 3);
+}
+
+#[test]
+fn an_announcement_pending_at_fallback_does_not_send_without_end() {
+    let mut s = signalling(Script::listening());
+    s.receives(syn().mss(1460).sack_ok().wscale(7).mpc()).sends(syn_ack().mpc());
+    s.receives(ack(1, 1).mpc()).accepts();
+    assert!(s.ignores() <= 3);
+    // A middlebox begins to strip options.
+    s.receives(data(1, 1, b"plain")).reads(b"plain");
+    assert!(!s.is_mptcp());
+    assert!(s.idles(secs(10)) <= 3);
+}
+
+#[test]
+fn a_join_whose_third_ack_is_never_answered_is_given_up() {
+    let mut s = Script::connected();
+    s.command(&PmCommand::AddAddr(Endpoint::new(host_ip(1), EndpointFlags::SUBFLOW)));
+    s.sends(syn().on(1).any_join_syn());
+    s.receives(syn_ack().on(1).mss(1460).sack_ok().wscale(7).join_syn_ack())
+        .sends(ack(1, 1).on(1).join_ack());
+    s.idles(secs(3600));
+    assert_eq!(s.host.subflows(s.id()).unwrap().len(), 1, "after an hour");
+}
+
+#[test]
+fn an_address_withdrawn_before_an_infinite_mapping_queues_nothing_behind_fin() {
+    use polytcp_wire::mptcp::{Dss, DssDsn, DssMapping, MptcpOption};
+    let mut s = Script::accepted();
+    let dsn = DssDsn::Eight((s.keys().1.idsn() + 1).0);
+    let infinite = Dss {
+        data_fin: false,
+        data_ack: None,
+        mapping: Some(DssMapping { dsn, ssn: 1, len: 0, checksum: None }),
+    };
+    s.receives(ack(1, 1).window(0).dack(1)).sends_nothing();
+    s.receives(ack(1, 1).window(0).remove_addr(&[0]).option(MptcpOption::Dss(infinite)));
+    s.ignores();
+    s.writes_bulk(0, 1000);
+    s.ignores();
+    // Our FIN is acknowledged, the window stays shut.
+    s.receives(ack(1, 2).window(0));
+    s.idles(secs(5));
+}
+
+#[test]
+fn an_address_withdrawn_while_its_join_runs_ends_the_join() {
+    let mut config = HostConfig::default();
+    config.mptcp.add_addr_accepted = 2;
+    let mut s = Script::connected_with(config);
+    s.receives(ack(1, 1).add_addr(7, peer_ip(2)));
+    s.sends(ack(1, 1).echo(7, peer_ip(2))).sends(syn().on(1).any_join_syn());
+    s.receives(ack(1, 1).dack(1).remove_addr(&[7]));
+    s.ignores();
+    let later = s.idles(secs(5));
+    assert_eq!(later, 0, "SYNs to an address that was withdrawn");
+}

@@ -134,3 +134,36 @@ fn urgent_data_is_taken_in_line() {
     let mut s = Script::accepted_plain();
     s.receives(data(1, 1, b"abc").flags(TcpFlags::URG)).sends(ack(1, 4)).reads(b"abc");
 }
+
+#[test]
+fn a_forged_timestamp_without_a_right_acknowledgement_does_not_cut_the_peer_off() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().ts()).sends(syn_ack().plain());
+    s.receives(ack(1, 1)).accepts().sends_nothing();
+    // Blind: the sequence number is right by chance, the acknowledgement is not.
+    s.receives(data(1, 0x7000_0000, b"x").ts_val(0x3000_0000));
+    s.ignores();
+    s.receives(data(1, 1, b"hello")).sends(ack(1, 6)).reads(b"hello");
+}
+
+#[test]
+fn a_forged_syn_storm_is_answered_with_few_challenge_acks() {
+    let mut s = Script::accepted_plain();
+    let mut answers = 0;
+    for i in 0..1_000 {
+        s.receives(syn().any_seq_at(0x4000_0000 + i));
+        answers += s.ignores();
+    }
+    assert!(answers <= 10, "{answers} challenge ACKs in no time");
+}
+
+#[test]
+fn a_storm_of_acks_for_the_future_is_answered_with_few_acks() {
+    let mut s = Script::accepted_plain();
+    let mut answers = 0;
+    for i in 0..1_000 {
+        s.receives(ack(1, 0x4000_0000 + i));
+        answers += s.ignores();
+    }
+    assert!(answers <= 10, "{answers} answers in no time");
+}

@@ -1,6 +1,7 @@
 //! Windows, delayed acknowledgements, Nagle, window probes, keepalive (RFC 9293 §3.8).
 
 use super::dsl::*;
+use polytcp_proto::config::HostConfig;
 use polytcp_proto::host::{CallError, ConnectionError};
 
 #[test]
@@ -117,4 +118,136 @@ fn without_keepalive_an_idle_connection_sends_nothing() {
     let mut s = Script::accepted_plain();
     s.after(secs(100_000)).sends_nothing();
     assert_eq!(s.host.poll_timeout(), None);
+}
+
+#[test]
+fn every_second_full_segment_with_timestamps_is_acknowledged_at_once() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().ts()).sends(syn_ack().plain());
+    s.receives(ack(1, 1)).accepts().sends_nothing();
+    let mut at = 1;
+    for _ in 0..16 {
+        s.receives(bulk(at, 1, 1448));
+        at += 1448;
+        s.sends(ack(1, at));
+    }
+    s.receives(bulk(at, 1, 1448)).sends_nothing();
+    s.receives(bulk(at + 1448, 1, 1448)).sends(ack(1, at + 2 * 1448));
+}
+
+#[test]
+fn a_small_window_whose_opening_was_lost_is_probed() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 4000);
+    s.idles(ms(1));
+    // The peer leaves a little window, and its next update is lost.
+    s.receives(ack(1, 4001).window(500)).sends_nothing();
+    s.writes_bulk(4000, 4000);
+    s.ignores();
+    assert!(s.until_sent(secs(10)).is_some(), "nothing is sent any more");
+}
+
+#[test]
+fn small_traffic_with_keepalive_does_not_pile_up_timers() {
+    let mut config = HostConfig::default();
+    config.tcp.keepalive_idle = Some(secs(7200));
+    let mut s = Script::accepted_plain_with(config);
+    let mut at = 1;
+    for _ in 0..500 {
+        s.receives(data(at, 1, b"x"));
+        at += 1;
+        s.idles(ms(100));
+        s.read();
+        s.ignores();
+    }
+    let timers = s.host.accounting().timers;
+    assert!(timers <= 8, "{timers} timers for one connection");
+}
+
+#[test]
+fn small_segments_that_nobody_reads_stay_within_the_receive_buffer() {
+    let mut config = HostConfig::default();
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(65_535).unwrap();
+    let mut s = Script::accepted_plain_with(config);
+    let mut at = 1;
+    for _ in 0..20_000 {
+        s.receives(data(at, 1, b"x").pinning(2048));
+        at += 1;
+        s.ignores();
+    }
+    let held = s.host.accounting().buffered_bytes;
+    assert!(held <= 4 * 65_535, "{held} octets are held in a buffer of 65535");
+}
+
+#[test]
+fn a_peer_that_dies_with_its_window_shut_is_given_up() {
+    for mut s in [Script::accepted_plain(), Script::accepted()] {
+        let mptcp = s.is_mptcp();
+        s.writes_bulk(0, 1000);
+        s.ignores();
+        let closed = ack(1, 1001).window(0);
+        s.receives(if mptcp { closed.dack(1001) } else { closed });
+        s.writes_bulk(1000, 1000);
+        s.ignores();
+        s.idles(secs(24 * 3600));
+        assert!(s.host.readiness(s.id()).error, "alive after a day of silence (MPTCP: {mptcp})");
+    }
+}
+
+#[test]
+fn the_peers_scale_applies_to_what_we_may_send() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).wscale(2)).sends(syn_ack());
+    s.receives(ack(1, 1).window(25)).accepts();
+    s.writes_bulk(0, 1000).sends(bulk(1, 1, 100)).sends_nothing();
+    s.receives(ack(1, 101).window(50)).sends(bulk(101, 1, 200));
+}
+
+#[test]
+fn a_window_of_a_syn_is_not_scaled() {
+    let mut s = Script::connecting_with(config(), polytcp_proto::host::Protocol::Tcp);
+    s.sends(syn());
+    s.receives(syn_ack().mss(1460).wscale(7).window(100)).sends(ack(1, 1));
+    s.nodelay().writes_bulk(0, 1000).sends(bulk(1, 1, 100)).sends_nothing();
+}
+
+#[test]
+fn the_right_edge_of_the_window_never_retreats() {
+    let mut config = config();
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(20_000).unwrap();
+    let mut s = Script::accepted_plain_with(config);
+    let (mut at, mut edge) = (1, 20_001);
+    // Small segments in large buffers: the memory is gone before the window is.
+    for _ in 0..60 {
+        s.receives(bulk(at, 1, 100).pinning(1_000));
+        at += 100;
+        for (ack, window) in s.drain_edges() {
+            let right = ack + u32::from(window);
+            assert!(right >= edge, "edge {right} after {edge}");
+            edge = right;
+        }
+    }
+    s.reads(&octets(0, 6_000));
+}
+
+#[test]
+fn reading_opens_a_window_that_was_shut() {
+    let mut config = config();
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(4_380).unwrap();
+    let mut s = Script::accepted_plain_with(config);
+    for i in 0..3 {
+        s.receives(bulk(1 + 1460 * i, 1, 1460));
+        s.sends(ack(1, 1461 + 1460 * i).window((4_380 - 1460 * (i + 1)) as u16));
+    }
+    s.receives(data(4_381, 1, b"x")).sends(ack(1, 4_381).window(0));
+    s.reads(&octets(0, 4_380)).sends(ack(1, 4_381).window(4_380));
+}
+
+#[test]
+fn reading_does_not_announce_a_window_that_cannot_grow() {
+    let mut s = Script::listening();
+    // Without window scale the field is full already.
+    s.receives(syn().mss(1460).sack_ok()).sends(syn_ack());
+    s.receives(ack(1, 1)).accepts();
+    s.receives(data(1, 1, b"abc")).sends(ack(1, 4).window(65_535)).reads(b"abc").sends_nothing();
 }

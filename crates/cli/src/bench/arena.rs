@@ -1,0 +1,231 @@
+//! The hosts that compete, and their connections: the stack with a kernel, and a kernel with a kernel.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use polytcp::blocking::MptcpStream;
+use polytcp::io::{Device, Emulated, LinkConfig, LinkControl};
+use polytcp::{ConnectOptions, EndpointFlags, Stack, StackBuilder, SubflowState};
+use polytcp_lab::pair::BridgedPath;
+use polytcp_lab::{Kernel, KernelListener, KernelPair, KernelStream, Lab, LabConfig, PathConfig, Protocol};
+
+use crate::duplex::Duplex;
+use crate::failure::Failure;
+
+/// The kernel's congestion control where nothing else is asked for: the default here may be another one,
+/// which cannot be changed for a namespace.
+pub(super) const KERNEL_CC: &str = "cubic";
+
+const PORT: u16 = 5_001;
+const OPENING_MAX: Duration = Duration::from_secs(20);
+/// Longest wait of one read or write.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Two hosts, client and server, that can be connected again and again.
+pub(super) trait Arena {
+    /// Opens a connection with a subflow on every path.
+    fn connect(&self) -> Result<Match, Failure>;
+    /// Whose client it is.
+    fn name(&self) -> &'static str;
+    /// The emulated link of path `index`.
+    fn link(&self, index: usize) -> Option<&LinkControl>;
+}
+
+/// A connection.
+pub(super) struct Match {
+    pub(super) client: Box<dyn Duplex>,
+    pub(super) server: Box<dyn Duplex>,
+    /// Needed for joins.
+    _listener: KernelListener,
+}
+
+/// The stack and a kernel, joined by TUN devices.
+pub(super) struct StackArena {
+    stack: Stack,
+    lab: Lab,
+    controls: Vec<LinkControl>,
+    cc: Option<String>,
+    kernel_cc: String,
+}
+
+/// A kernel and a kernel.
+pub(super) struct KernelArena {
+    pair: KernelPair,
+    cc: String,
+}
+
+impl StackArena {
+    /// Over bare TUN devices.
+    pub(super) fn direct(paths: u8, mtu: u16, cc: Option<&str>) -> Result<Self, Failure> {
+        let plans = (0..paths).map(|index| PathConfig::new(index).with_mtu(mtu)).collect();
+        Self::build(plans, &[], 0, cc, KERNEL_CC)
+    }
+
+    /// Over emulated links, the same in both directions.
+    pub(super) fn emulated(
+        links: &[LinkConfig],
+        seed: u64,
+        cc: Option<&str>,
+        kernel_cc: &str,
+    ) -> Result<Self, Failure> {
+        let plans = (0..).zip(links).map(|(index, _)| PathConfig::new(index)).collect();
+        Self::build(plans, links, seed, cc, kernel_cc)
+    }
+
+    fn build(
+        plans: Vec<PathConfig>,
+        links: &[LinkConfig],
+        seed: u64,
+        cc: Option<&str>,
+        kernel_cc: &str,
+    ) -> Result<Self, Failure> {
+        let config = LabConfig { paths: plans.clone(), ..LabConfig::default() };
+        let mut lab = Lab::start(config).map_err(Failure::setting_up("the kernel's namespace"))?;
+        let mut builder = Stack::builder().limits(8, 8);
+        let mut controls = Vec::new();
+        for (index, plan) in plans.iter().enumerate() {
+            let tun = lab.take_device(index);
+            builder = match links.get(index) {
+                Some(link) => {
+                    let device = Emulated::new(tun, *link, *link, seed.wrapping_add(index as u64))
+                        .map_err(Failure::setting_up("an emulated link"))?;
+                    controls.push(device.control());
+                    with_path(builder, index, plan, device)
+                }
+                None => with_path(builder, index, plan, tun),
+            };
+        }
+        let stack = builder.start().map_err(Failure::setting_up("the stack"))?;
+        Ok(Self { stack, lab, controls, cc: cc.map(str::to_owned), kernel_cc: kernel_cc.to_owned() })
+    }
+
+    fn await_subflows(&self, client: &MptcpStream) -> Result<(), Failure> {
+        await_count(self.lab.paths().len(), || {
+            let flows = client.subflows().map_err(Failure::running("asking for the subflows"))?;
+            Ok(flows.iter().filter(|flow| flow.state == SubflowState::Established).count())
+        })
+    }
+}
+
+fn with_path(
+    builder: StackBuilder,
+    index: usize,
+    plan: &PathConfig,
+    device: impl Device + 'static,
+) -> StackBuilder {
+    let builder = builder.device(device, [format!("{}/{}", plan.stack_v4, plan.prefix_len_v4)]);
+    // The first path has the initial subflow.
+    if index == 0 { builder } else { builder.endpoint(plan.stack_v4, EndpointFlags::SUBFLOW) }
+}
+
+impl Arena for StackArena {
+    fn connect(&self) -> Result<Match, Failure> {
+        let (to, listener) = listen(&self.lab, &self.kernel_cc)?;
+        let options = ConnectOptions { congestion_control: self.cc.clone(), ..ConnectOptions::new(to) };
+        let client =
+            MptcpStream::connect_with(&self.stack, &options).map_err(Failure::running("connecting"))?;
+        let server = accept(&listener, &self.kernel_cc)?;
+        greet(&client, &server)?;
+        self.await_subflows(&client)?;
+        Ok(Match { client: Box::new(client), server: Box::new(server), _listener: listener })
+    }
+
+    fn name(&self) -> &'static str {
+        "polytcp"
+    }
+
+    fn link(&self, index: usize) -> Option<&LinkControl> {
+        self.controls.get(index)
+    }
+}
+
+impl KernelArena {
+    /// Over veth pairs.
+    pub(super) fn direct(paths: u8, mtu: u16) -> Result<Self, Failure> {
+        let pair = KernelPair::veth(paths, mtu).map_err(Failure::setting_up("the pair of kernels"))?;
+        Ok(Self { pair, cc: KERNEL_CC.to_owned() })
+    }
+
+    /// Over emulated links, the same in both directions.
+    pub(super) fn emulated(links: &[LinkConfig], seed: u64, cc: &str) -> Result<Self, Failure> {
+        let paths = (0..).zip(links).map(|(index, link)| BridgedPath::new(index, *link, *link)).collect();
+        let pair = KernelPair::bridged(paths, seed).map_err(Failure::setting_up("the pair of kernels"))?;
+        Ok(Self { pair, cc: cc.to_owned() })
+    }
+
+    fn await_subflows(&self, client: &KernelStream) -> Result<(), Failure> {
+        await_count(self.pair.paths().len(), || {
+            client.subflows().map(|flows| flows.len()).map_err(Failure::running("asking for the subflows"))
+        })
+    }
+}
+
+impl Arena for KernelArena {
+    fn connect(&self) -> Result<Match, Failure> {
+        let (to, listener) = listen(&self.pair.server, &self.cc)?;
+        let client = self
+            .pair
+            .client
+            .connect(None, to, Protocol::Mptcp, Some(&self.cc))
+            .map_err(Failure::running("connecting the kernels"))?;
+        let server = accept(&listener, &self.cc)?;
+        greet(&client, &server)?;
+        self.await_subflows(&client)?;
+        Ok(Match { client: Box::new(client), server: Box::new(server), _listener: listener })
+    }
+
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn link(&self, index: usize) -> Option<&LinkControl> {
+        self.pair.bridge(index).map(|bridge| bridge.control())
+    }
+}
+
+/// `wanted` if the kernel has it, else cubic.
+pub(super) fn kernel_cc_like(wanted: &str) -> Result<String, Failure> {
+    let kernel = Kernel::create().map_err(Failure::setting_up("a network namespace"))?;
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let socket =
+        kernel.listen(any, Protocol::Mptcp).map_err(Failure::setting_up("opening an MPTCP socket"))?;
+    Ok(if socket.set_congestion(wanted).is_ok() { wanted } else { KERNEL_CC }.to_owned())
+}
+
+fn listen(kernel: &Kernel, cc: &str) -> Result<(SocketAddr, KernelListener), Failure> {
+    let to = SocketAddr::new(PathConfig::new(0).kernel_v4.into(), PORT);
+    let listener = kernel.listen(to, Protocol::Mptcp).map_err(Failure::setting_up("listening"))?;
+    listener.set_congestion(cc).map_err(Failure::setting_up(format!("the kernel's {cc}")))?;
+    Ok((to, listener))
+}
+
+fn accept(listener: &KernelListener, cc: &str) -> Result<KernelStream, Failure> {
+    let stream = listener.accept_within(OPENING_MAX).map_err(Failure::running("accepting"))?;
+    stream.set_congestion(cc).map_err(Failure::setting_up(format!("the kernel's {cc}")))?;
+    Ok(stream)
+}
+
+/// An octet each way: a client joins once the server has answered.
+fn greet(client: &dyn Duplex, server: &dyn Duplex) -> Result<(), Failure> {
+    let failed = |error| Failure::running::<std::io::Error>("the connection does not open")(error);
+    client.limit_waits(STALL_MAX).map_err(failed)?;
+    server.limit_waits(STALL_MAX).map_err(failed)?;
+    client.send_all(b"?").map_err(failed)?;
+    server.receive_exact(&mut [0]).map_err(failed)?;
+    server.send_all(b"!").map_err(failed)?;
+    client.receive_exact(&mut [0]).map_err(failed)
+}
+
+fn await_count(wanted: usize, count: impl Fn() -> Result<usize, Failure>) -> Result<(), Failure> {
+    let deadline = Instant::now() + OPENING_MAX;
+    loop {
+        let found = count()?;
+        if found >= wanted {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::run(format!("{found} of {wanted} subflows within 20 s")));
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}

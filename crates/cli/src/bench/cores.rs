@@ -1,0 +1,55 @@
+//! Which thread runs where, and the processor time it takes.
+
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::failure::Failure;
+
+/// Two cores, one for each side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Cores {
+    client: usize,
+    server: usize,
+}
+
+impl Cores {
+    /// The first two cores that this process may use; `None` when it has only one.
+    pub(super) fn choose() -> Result<Option<Self>, Failure> {
+        let allowed = sched_getaffinity(None).map_err(Failure::setting_up("asking for the cores"))?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        Ok(cores.next().zip(cores.next()).map(|(client, server)| Self { client, server }))
+    }
+
+    /// Puts the calling thread, and those that it starts, on the client's core.
+    pub(super) fn pin_client(self) -> Result<(), Failure> {
+        pin(self.client)
+    }
+
+    /// Puts the calling thread on the server's core.
+    pub(super) fn pin_server(self) -> Result<(), Failure> {
+        pin(self.server)
+    }
+}
+
+fn pin(core: usize) -> Result<(), Failure> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).map_err(Failure::setting_up(format!("moving to core {core}")))
+}
+
+/// Processor time of all threads so far.
+pub(super) fn process_time() -> Duration {
+    time_of(ClockId::ProcessCPUTime)
+}
+
+/// Processor time of the calling thread so far.
+pub(super) fn thread_time() -> Duration {
+    time_of(ClockId::ThreadCPUTime)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,39 @@
+//! Medians and ratios of the rounds.
+
+use serde::Serialize;
+
+use crate::units::{median, rounded};
+
+/// The rounds of one figure of one contestant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rounds(Vec<f64>);
+
+impl Rounds {
+    pub(super) fn add(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    pub(super) fn median(&self) -> f64 {
+        median(&self.0)
+    }
+
+    pub(super) fn series(&self) -> Series {
+        Series {
+            median: rounded(self.median()),
+            rounds: self.0.iter().map(|value| rounded(*value)).collect(),
+        }
+    }
+}
+
+/// As JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Series {
+    median: f64,
+    rounds: Vec<f64>,
+}
+
+/// `a / b`, 0 where there is no `b`.
+pub(super) fn ratio(a: &Rounds, b: &Rounds) -> f64 {
+    let below = b.median();
+    if below == 0.0 { 0.0 } else { a.median() / below }
+}

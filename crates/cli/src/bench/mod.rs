@@ -1,0 +1,85 @@
+//! `polytcp bench`: the stack beside the kernel, in the same run.
+//!
+//! - [`bulk`]: as fast as the processor lets them. [`paths`]: over emulated links, with a cut.
+//! - [`arena`]: the hosts that compete, and their connections.
+//! - [`pump`]: one measured transfer. [`cores`]: which thread runs where.
+//! - [`figures`]: medians and ratios, for people and as JSON.
+
+mod arena;
+mod bulk;
+mod cores;
+mod figures;
+mod paths;
+mod pump;
+
+use std::fmt;
+
+use clap::{Subcommand, ValueEnum};
+use polytcp_proto::tcp::cc;
+use serde::Serialize;
+
+use crate::{Outcome, lab};
+
+/// The stack and the kernel side by side: throughput, or behaviour over slow links.
+///
+/// Without `paths`: uploads and downloads between the stack and the kernel over TUN devices, and the same
+/// bytes from kernel to kernel over veth pairs, in alternating rounds. The stack's threads are on one
+/// core and the peer on another; every kernel socket uses cubic.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    kind: Option<Kind>,
+    #[command(flatten)]
+    bulk: bulk::Args,
+}
+
+#[derive(Subcommand)]
+enum Kind {
+    Paths(paths::Args),
+}
+
+/// Whom the stack is measured with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Peer {
+    /// The Linux kernel, in a network namespace of its own.
+    Linux,
+}
+
+/// Which way the data goes: up is from the client, which is the stack, to the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Up,
+    Down,
+}
+
+impl Way {
+    const BOTH: [Self; 2] = [Self::Up, Self::Down];
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    lab::require()?;
+    match &args.kind {
+        Some(Kind::Paths(paths)) => paths::run(paths),
+        None => bulk::run(&args.bulk),
+    }
+}
+
+/// A congestion control that the stack knows.
+pub(crate) fn parse_cc(text: &str) -> Result<String, String> {
+    if cc::AVAILABLE.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("the stack knows {}", cc::AVAILABLE.join(", ")))
+    }
+}

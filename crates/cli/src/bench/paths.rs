@@ -1,0 +1,293 @@
+//! Slow links: goodput against their sum, and the pause of delivery when the fastest is cut.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use polytcp::io::{LinkConfig, Ratio};
+use serde::Serialize;
+
+use super::arena::{Arena, KernelArena, Match, StackArena, kernel_cc_like};
+use super::figures::{Rounds, Series, ratio};
+use super::{Way, parse_cc};
+use crate::delivery::{Flow, Outage};
+use crate::duplex::{Duplex, explain};
+use crate::failure::Failure;
+use crate::pattern::Pattern;
+use crate::{Outcome, output, units};
+
+/// How long the cut is watched: longer than the kernel's slowest return seen so far, 1.4 s.
+const CUT: Duration = Duration::from_secs(3);
+
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// Goodput against the sum of emulated links, and the longest pause when the fastest is cut.
+///
+/// The stack with the kernel, and the kernel with the kernel over the same links, in alternating rounds.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// A link with its one-way delay; twice or more, up to 8 times. The connection begins on the first.
+    #[arg(long = "link", value_name = "RATE/DELAY", value_parser = units::parse_link,
+          default_values = ["20mbit/20ms", "10mbit/50ms"])]
+    links: Vec<LinkConfig>,
+    /// Share of packets lost on every link, in both directions.
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::parse_loss)]
+    loss: Ratio,
+    /// The stack's congestion control, and the kernel's if it has one of that name [default: cubic].
+    #[arg(long, value_name = "NAME", value_parser = parse_cc)]
+    cc: Option<String>,
+    /// Measured rounds, 1 to 100.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// How long goodput is measured in each transfer, 1 to 600; the cut comes after it.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// What the links' losses follow from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Prints one JSON object to stdout and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report {
+    links: Vec<LinkReport>,
+    link_sum_mbps: f64,
+    loss_percent: f64,
+    cc: String,
+    kernel_cc: String,
+    rounds: u32,
+    seconds: u64,
+    up: Figure,
+    down: Figure,
+}
+
+#[derive(Serialize)]
+struct LinkReport {
+    rate_mbps: f64,
+    delay_ms: f64,
+}
+
+#[derive(Serialize)]
+struct Figure {
+    polytcp: Contestant,
+    kernel: Contestant,
+    /// Of the goodputs' medians.
+    ratio: f64,
+}
+
+#[derive(Serialize)]
+struct Contestant {
+    goodput_mbps: Series,
+    /// The median's part of the links' sum.
+    share_of_sum: f64,
+    /// Up to 3 s, which is how long the cut is watched.
+    longest_pause_ms: Series,
+}
+
+/// The rounds of one contestant in one direction.
+#[derive(Default)]
+struct Score {
+    goodput: Rounds,
+    pause: Rounds,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    if !(2..=8).contains(&args.links.len()) {
+        return Err(Failure::setup("a comparison needs 2 to 8 links: give --link RATE/DELAY that often"));
+    }
+    let links: Vec<_> = args.links.iter().map(|link| LinkConfig { loss: args.loss, ..*link }).collect();
+    let sum = links.iter().map(rate_mbps).sum::<f64>();
+    let cc = args.cc.as_deref().unwrap_or("cubic");
+    let kernel_cc = kernel_cc_like(cc)?;
+    let mut scores: [[Score; 2]; 2] = Default::default();
+    for round in 1..=args.rounds {
+        let seed = args.seed.wrapping_add(u64::from(round) << 8);
+        let mut told = Vec::new();
+        for (column, way) in Way::BOTH.into_iter().enumerate() {
+            // New hosts each time: the kernel remembers what it has seen of a peer.
+            let stack = StackArena::emulated(&links, seed, args.cc.as_deref(), &kernel_cc)?;
+            let kernels = KernelArena::emulated(&links, seed, &kernel_cc)?;
+            let arenas: [&dyn Arena; 2] = [&stack, &kernels];
+            for (row, arena) in arenas.into_iter().enumerate() {
+                let (goodput, pause) = measure(arena, way, &links, args.seconds)?;
+                scores[row][column].goodput.add(goodput);
+                scores[row][column].pause.add(units::millis(pause));
+                let (name, pause) = (arena.name(), units::millis(pause));
+                told.push(format!("{name} {way} {goodput:.1} Mbit/s pause {pause:.0} ms"));
+            }
+        }
+        if !args.json {
+            output::line(&format!("round {round}: {}", told.join(", ")));
+        }
+    }
+    let [[stack_up, stack_down], [kernel_up, kernel_down]] = &scores;
+    if args.json {
+        return output::json(&Report {
+            links: links.iter().map(LinkReport::of).collect(),
+            link_sum_mbps: units::rounded(sum),
+            loss_percent: f64::from(args.loss.parts_per_million()) / 1e4,
+            cc: cc.to_owned(),
+            kernel_cc,
+            rounds: args.rounds,
+            seconds: args.seconds,
+            up: Figure::new(stack_up, kernel_up, sum),
+            down: Figure::new(stack_down, kernel_down, sum),
+        });
+    }
+    output::line("");
+    output::line("      goodput Mbit/s (of the links' sum)            longest pause ms");
+    output::line("      polytcp          kernel           ratio       polytcp  kernel");
+    table_line("up", stack_up, kernel_up, sum);
+    table_line("down", stack_down, kernel_down, sum);
+    output::line("");
+    let links: Vec<_> = links.iter().map(LinkReport::of).map(|link| link.to_string()).collect();
+    output::line(&format!(
+        "medians of {} rounds of {} s over {}; loss {} %; polytcp with {cc}, kernel with {kernel_cc}",
+        args.rounds,
+        args.seconds,
+        links.join(" and "),
+        f64::from(args.loss.parts_per_million()) / 1e4,
+    ));
+    Ok(())
+}
+
+/// Goodput in Mbit/s, then the longest pause once the fastest link is cut.
+fn measure(
+    arena: &dyn Arena,
+    way: Way,
+    links: &[LinkConfig],
+    seconds: u64,
+) -> Result<(f64, Duration), Failure> {
+    let fastest = (0..links.len()).max_by(|a, b| rate_mbps(&links[*a]).total_cmp(&rate_mbps(&links[*b])));
+    let control = fastest.and_then(|index| arena.link(index));
+    let control = control.ok_or_else(|| Failure::run("there is no link to cut"))?;
+    let ends = arena.connect()?;
+    let Match { client, server, .. } = &ends;
+    let (from, to): (&dyn Duplex, &dyn Duplex) = match way {
+        Way::Up => (&**client, &**server),
+        Way::Down => (&**server, &**client),
+    };
+    let (pattern, stop) = (Pattern::new(1), AtomicBool::new(false));
+    let (flow, outage) = (Flow::new(), Outage::default());
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send(from, &pattern, &stop));
+        let receiver = scope.spawn(|| receive(to, &pattern, &flow, &outage, &stop));
+        let failed = || sender.is_finished() || receiver.is_finished();
+        let start = Instant::now();
+        wait(Duration::from_secs(seconds), failed);
+        let goodput = units::mbps(flow.received(), start.elapsed());
+        control.cut_both();
+        outage.begin();
+        wait(CUT, failed);
+        let pause = flow.longest_pause_so_far(&outage);
+        stop.store(true, Ordering::Relaxed);
+        [from, to].iter().for_each(|end| end.abort());
+        let results = [sender.join(), receiver.join()];
+        for result in results {
+            result
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                .map_err(|error| Failure::run(format!("{} {way}: {}", arena.name(), explain(&error))))?;
+        }
+        Ok((goodput, pause))
+    })
+}
+
+/// Waits that long, or until a thread has given up.
+fn wait(time: Duration, failed: impl Fn() -> bool) {
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline && !failed() {
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+fn send(stream: &dyn Duplex, pattern: &Pattern, stop: &AtomicBool) -> io::Result<()> {
+    let mut sent = 0;
+    loop {
+        match stream.send_all(pattern.at(sent, PIECE_BYTES)) {
+            // What ends the transfer is an abort.
+            _ if stop.load(Ordering::Relaxed) => return Ok(()),
+            Ok(()) => sent += PIECE_BYTES as u64,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn receive(
+    stream: &dyn Duplex,
+    pattern: &Pattern,
+    flow: &Flow,
+    outage: &Outage,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let result = stream.receive(&mut piece);
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let len = match result? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            len => len,
+        };
+        if piece[..len] != *pattern.at(flow.received(), len) {
+            return Err(io::Error::other(format!("wrong data after {} bytes", flow.received())));
+        }
+        flow.deliver(len, outage);
+    }
+}
+
+fn rate_mbps(link: &LinkConfig) -> f64 {
+    link.rate_bits_per_sec.map_or(0.0, |rate| rate.get() as f64 / 1e6)
+}
+
+impl LinkReport {
+    fn of(link: &LinkConfig) -> Self {
+        Self { rate_mbps: rate_mbps(link), delay_ms: units::millis(link.delay) }
+    }
+}
+
+impl std::fmt::Display for LinkReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} Mbit/s {} ms", self.rate_mbps, self.delay_ms)
+    }
+}
+
+impl Figure {
+    fn new(stack: &Score, kernel: &Score, sum: f64) -> Self {
+        Self {
+            polytcp: Contestant::new(stack, sum),
+            kernel: Contestant::new(kernel, sum),
+            ratio: units::rounded(ratio(&stack.goodput, &kernel.goodput)),
+        }
+    }
+}
+
+impl Contestant {
+    fn new(score: &Score, sum: f64) -> Self {
+        Self {
+            goodput_mbps: score.goodput.series(),
+            share_of_sum: units::rounded(score.goodput.median() / sum),
+            longest_pause_ms: score.pause.series(),
+        }
+    }
+}
+
+fn table_line(way: &str, stack: &Score, kernel: &Score, sum: f64) {
+    let goodput = |score: &Score| {
+        let median = score.goodput.median();
+        format!("{median:.1} ({:.0} %)", median * 100.0 / sum)
+    };
+    output::line(&format!(
+        "{way:<5} {:<16} {:<16} {:<11.2} {:<8.0} {:.0}",
+        goodput(stack),
+        goodput(kernel),
+        ratio(&stack.goodput, &kernel.goodput),
+        stack.pause.median(),
+        kernel.pause.median(),
+    ));
+}

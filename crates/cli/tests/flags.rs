@@ -1,0 +1,76 @@
+//! What the command says of flags that it cannot use, and of itself.
+
+mod support;
+
+use support::run;
+
+/// Arguments, and what the message names.
+const BAD: &[(&[&str], &str)] = &[
+    (&[], "polytcp demo"),
+    (&["dance"], "dance"),
+    (&["--speed"], "--speed"),
+    (&["demo", "extra"], "extra"),
+    (&["demo", "--size"], "--size"),
+    (&["demo", "--size", "10"], "256k"),
+    (&["demo", "--size", "1T"], "unit of size"),
+    (&["demo", "--size", "65G"], "64G"),
+    (&["demo", "--size", "-1"], "-1"),
+    (&["demo", "--seed", "x"], "--seed"),
+    (&["demo", "--peer", "windows"], "linux"),
+    (&["demo", "--pcap", "/no/such/directory/file"], "--pcap"),
+    (&["bench", "--peer", "windows"], "linux"),
+    (&["bench", "--paths", "0"], "1..=8"),
+    (&["bench", "--paths", "9"], "1..=8"),
+    (&["bench", "--mtu", "1279"], "1280"),
+    (&["bench", "--mtu", "65536"], "65535"),
+    (&["bench", "--rounds", "4"], "5..=100"),
+    (&["bench", "--size", "1k"], "1M"),
+    (&["bench", "--cc", "vegas"], "cubic"),
+    (&["bench", "paths", "--loss", "100%"], "below 100%"),
+    (&["bench", "paths", "--cc", "vegas"], "cubic"),
+    (&["bench", "paths", "--rounds", "0"], "1..=100"),
+    (&["bench", "paths", "--seconds", "0"], "1..=600"),
+    (&["bench", "paths", "--link", "20mbit"], "20mbit/20ms"),
+    (&["bench", "--rounds", "5", "paths"], "paths"),
+    (&["nc"], "--path"),
+    (&["nc", "10.9.0.1:5000"], "--path"),
+    (&["nc", "--path", "a=10.9.0.2/24"], "ADDR:PORT"),
+    (&["nc", "example.org:80", "--path", "a=10.9.0.2/24"], "numeric"),
+    (&["nc", "10.9.0.1", "--path", "a=10.9.0.2/24"], "numeric"),
+    (&["nc", "10.9.0.1:0", "--path", "a=10.9.0.2/24"], "port"),
+    (&["nc", "10.9.0.1:5000", "--path", "10.9.0.2/24"], "NAME="),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2"], "prefix"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24,rate=20"], "mbit"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24,host=10.8.0.1"], "not in"),
+    (&["nc", "10.9.0.1:5000", "--path", "a/b=10.9.0.2/24"], "a/b"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24", "--path", "a=10.9.1.2/24"], "two paths"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24", "--path", "b=10.9.0.2/24"], "10.9.0.2"),
+    (&["nc", "10.9.0.2:5000", "--path", "a=10.9.0.2/24"], "own"),
+    (&["nc", "[fd00::1]:5000", "--path", "a=10.9.0.2/24"], "IPv6"),
+    (&["nc", "-l", "10.9.0.1:5000", "--path", "a=10.9.0.2/24"], "--path"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24", "--cc", "vegas"], "cubic"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24", "--stats", "xml"], "json"),
+    (&["nc", "10.9.0.1:5000", "--path", "a=10.9.0.2/24", "--pcap", "/no/such/dir/f"], "--pcap"),
+];
+
+#[test]
+fn bad_flags_are_one_line_that_names_them_and_exit_2() {
+    for (args, named) in BAD {
+        let ran = run(args);
+        assert_eq!(ran.status, Some(2), "{args:?}: {ran:?}");
+        assert!(ran.only_line().contains(named), "{args:?}: {:?} does not name {named:?}", ran.stderr);
+        assert!(ran.stdout.is_empty(), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for args in [&["--help"][..], &["demo", "--help"], &["nc", "--help"], &["bench", "paths", "--help"]] {
+        let ran = run(args);
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
+        assert!(ran.stdout_text().contains("Usage:"), "{args:?}");
+    }
+    let ran = run(&["--version"]);
+    assert_eq!(ran.status, Some(0));
+    assert_eq!(ran.stdout_text(), format!("polytcp {}\n", env!("CARGO_PKG_VERSION")));
+}

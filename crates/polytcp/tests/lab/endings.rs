@@ -1,0 +1,120 @@
+//! How connections end with the kernel at the other end: half-closed, aborted, with unread bytes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use polytcp::Accounting;
+use polytcp_lab::require_or_skip;
+
+use crate::bounded::bounded;
+use crate::transfer::{Manner, Way};
+use crate::world::{Client, Ends, Family, Plan, WAIT, World};
+
+/// Runs `test` with both roles on two paths that are joined.
+fn joined(name: &str, test: impl Fn(&World, Ends) + Copy + Send + 'static) {
+    if !require_or_skip() {
+        return;
+    }
+    for client in [Client::Stack, Client::Kernel] {
+        bounded(&format!("{name}, {client:?} is client"), move || {
+            let world = World::new(Plan::bare(client, Family::V4, 2));
+            let ends = world.connect();
+            let greeting = if client == Client::Stack { Way::Upload } else { Way::Download };
+            world.transfer(&ends, greeting, Manner::new(1, 1));
+            world.await_subflows(&ends, 2);
+            test(&world, ends);
+            await_quiet(&world);
+        });
+    }
+}
+
+/// Waits until the stack holds nothing but TIME-WAIT.
+fn await_quiet(world: &World) {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let now = world.stack.accounting();
+        if now == (Accounting { time_wait: now.time_wait, ..Accounting::default() }) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "left over: {now:?}\n{}", world.describe(None));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until the kernel has counted `name`.
+fn await_counter(world: &World, name: &str) {
+    let deadline = Instant::now() + WAIT;
+    while world.counters().value(name) == 0 {
+        assert!(Instant::now() < deadline, "no {name}\n{}", world.describe(None));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_half_closed_connection_goes_on_the_other_way() {
+    joined("half closed by the kernel", |world, ends| {
+        ends.kernel.shutdown(Shutdown::Write).expect("shutdown");
+        assert_eq!((&ends.stack).read(&mut [0; 8]).expect("read"), 0);
+        world.transfer(&ends, Way::Upload, Manner::new(2, 8 << 20));
+        world.assert_no_faults(&ends);
+    });
+    joined("half closed by the stack", |world, ends| {
+        ends.stack.shutdown(Shutdown::Write).expect("shutdown");
+        assert_eq!((&ends.kernel).read(&mut [0; 8]).expect("read"), 0);
+        world.transfer(&ends, Way::Download, Manner::new(2, 8 << 20));
+        world.assert_no_faults(&ends);
+    });
+}
+
+#[test]
+fn an_abort_of_the_stack_reaches_the_kernel_as_fastclose() {
+    joined("the stack aborts", |world, ends| {
+        ends.stack.abort();
+        let error = (&ends.kernel).read(&mut [0; 8]).expect_err("reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{}", world.describe(Some(&ends)));
+        await_counter(world, "MPTcpExtMPFastcloseRx");
+    });
+}
+
+#[test]
+fn an_abort_of_the_kernel_resets_the_stacks_socket() {
+    joined("the kernel aborts", |world, ends| {
+        let Ends { stack, kernel, .. } = ends;
+        kernel.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        drop(kernel);
+        let error = (&stack).read(&mut [0; 8]).expect_err("reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{}", world.describe(None));
+    });
+}
+
+#[test]
+fn dropping_a_stream_with_unread_bytes_aborts_it() {
+    joined("unread bytes", |world, ends| {
+        let Ends { stack, kernel, .. } = ends;
+        (&kernel).write_all(b"nobody reads this").expect("write");
+        let deadline = Instant::now() + WAIT;
+        while stack.info().expect("info").bytes_received < 17 {
+            assert!(Instant::now() < deadline, "{}", world.describe(None));
+            std::thread::yield_now();
+        }
+        drop(stack);
+        let error = (&kernel).read(&mut [0; 8]).expect_err("reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{}", world.describe(None));
+        await_counter(world, "MPTcpExtMPFastcloseRx");
+    });
+}
+
+#[test]
+fn what_was_written_before_a_drop_is_delivered() {
+    joined("dropped after a write", |world, ends| {
+        let Ends { stack, kernel, .. } = ends;
+        let bytes = vec![7; 1 << 20];
+        (&stack).write_all(&bytes).expect("write");
+        drop(stack);
+        kernel.shutdown(Shutdown::Write).expect("shutdown");
+        let mut got = Vec::new();
+        (&kernel).read_to_end(&mut got).expect("read");
+        assert!(got == bytes, "{} bytes came\n{}", got.len(), world.describe(None));
+    });
+}

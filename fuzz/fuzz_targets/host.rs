@@ -392,7 +392,14 @@ impl Net {
         for host in &self.hosts {
             let held = host.accounting();
             assert_eq!(
-                (held.connections, held.half_open, held.flows, held.tokens, held.time_wait, held.buffered_bytes),
+                (
+                    held.connections,
+                    held.half_open,
+                    held.flows,
+                    held.tokens,
+                    held.time_wait,
+                    held.buffered_bytes
+                ),
                 (0, 0, 0, 0, 0, 0),
                 "{held:?}"
             );

@@ -118,7 +118,12 @@ pub extern "C" fn polytcp_host_new(now_nanos: u64) -> *mut Host {
 /// # Safety
 /// `host` comes from [`polytcp_host_new`] and is used by nobody else; `packet` points to `len` octets.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn polytcp_host_turn(host: *mut Host, now_nanos: u64, packet: *const u8, len: usize) -> u64 {
+pub unsafe extern "C" fn polytcp_host_turn(
+    host: *mut Host,
+    now_nanos: u64,
+    packet: *const u8,
+    len: usize,
+) -> u64 {
     // SAFETY: the caller's promise.
     let (host, packet) = unsafe { (&mut *host, core::slice::from_raw_parts(packet, len)) };
     let now = Instant::from_nanos(now_nanos);

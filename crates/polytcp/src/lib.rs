@@ -108,3 +108,8 @@ pub use polytcp_proto::packet::InterfaceId;
 /// Commands to the path manager, its replies and its events.
 pub use polytcp_proto::pm::command as pm;
 pub use polytcp_proto::pm::command::EndpointFlags;
+
+/// The README's example, compiled and run with the doc tests.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+struct ReadmeExample;

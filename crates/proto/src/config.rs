@@ -8,18 +8,12 @@ use crate::time::Duration;
 /// Settings of one host, for all its connections.
 ///
 /// Names that Linux has as sysctls are kept letter for letter and given in each field's text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HostConfig {
     /// What every TCP flow does, subflows included.
     pub tcp: TcpConfig,
     /// What MPTCP adds.
     pub mptcp: MptcpConfig,
-}
-
-impl Default for HostConfig {
-    fn default() -> Self {
-        Self { tcp: TcpConfig::default(), mptcp: MptcpConfig::default() }
-    }
 }
 
 /// Settings of TCP.

@@ -56,3 +56,17 @@ fn an_echo_larger_than_the_mtu_is_not_answered_with_one() {
     s.pinged(500);
     assert_eq!(s.others.pop().map(|packet| packet.len()), Some(528));
 }
+
+fn lowers_mtu(s: &mut Script, mtu: u16) {
+    let now = s.now;
+    s.host.set_mtu(now, polytcp_proto::packet::InterfaceId(0), mtu);
+}
+
+#[test]
+fn a_connection_whose_handshake_runs_keeps_to_a_lowered_mtu() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok()).sends(syn_ack());
+    lowers_mtu(&mut s, 1280);
+    s.receives(ack(1, 1)).accepts();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1240));
+}

@@ -46,7 +46,7 @@ fn two_paths_carry_more_than_one() {
 fn random_loss_costs_no_byte_and_no_stall() {
     for seed in 0..40 {
         let lossy = with_loss(mbit(20, 10), 2.0);
-        let mut world = world(seed, &[lossy.clone(), lossy]);
+        let mut world = world(seed, &[lossy, lossy]);
         let ids = world.establish();
         for from in BOTH {
             let report = world.transfer(from, ids, 1_000_000, secs(60));

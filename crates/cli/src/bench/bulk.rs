@@ -129,7 +129,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         return output::json(&report);
     }
     output::line("");
-    output::line("         polytcp      kernel    ratio    CPU s/GiB polytcp  kernel");
+    output::line("      polytcp (best)   kernel (best)    ratio   CPU s/GiB polytcp  kernel");
     table_line("up", stack_up, kernel_up);
     table_line("down", stack_down, kernel_down);
     output::line("");
@@ -158,10 +158,11 @@ impl Figure {
 }
 
 fn table_line(way: &str, stack: &Score, kernel: &Score) {
+    let gbps = |score: &Score| format!("{:.2} ({:.2})", score.gbps.median(), score.gbps.best());
     output::line(&format!(
-        "{way:<5} {:>10.2} {:>11.2} {:>8.2} {:>20.2} {:>7.2}",
-        stack.gbps.median(),
-        kernel.gbps.median(),
+        "{way:<5} {:<16} {:<16} {:<7.2} {:>17.2} {:>7.2}",
+        gbps(stack),
+        gbps(kernel),
         ratio(&stack.gbps, &kernel.gbps),
         stack.cpu.median(),
         kernel.cpu.median(),

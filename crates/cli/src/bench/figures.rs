@@ -17,6 +17,11 @@ impl Rounds {
         median(&self.0)
     }
 
+    /// The largest.
+    pub(super) fn best(&self) -> f64 {
+        self.0.iter().copied().fold(0.0, f64::max)
+    }
+
     pub(super) fn series(&self) -> Series {
         Series {
             median: rounded(self.median()),

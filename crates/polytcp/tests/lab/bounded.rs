@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest that one case may take, far above what it needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -22,6 +22,27 @@ pub(crate) fn bounded<T: Send + 'static>(name: &str, case: impl FnOnce() -> T + 
             Ok(()) => unreachable!("a case that ends sends its result"),
         },
     }
+}
+
+/// Longest that any single step takes on a working stack.
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
+
+/// Between two looks at what tells nobody when it changes, such as a kernel's counters.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Waits until `reached`, and fails with `describe` when that takes longer than [`WAIT`].
+pub(crate) fn wait_until(mut reached: impl FnMut() -> bool, describe: impl Fn() -> String) {
+    let deadline = Instant::now() + WAIT;
+    while !reached() {
+        assert!(Instant::now() < deadline, "waited {WAIT:?} in vain: {}", describe());
+        pause(LOOK);
+    }
+}
+
+/// Lets time go by.
+#[expect(clippy::disallowed_methods, reason = "the pause is what is tested, or there is nothing to wait on")]
+pub(crate) fn pause(length: Duration) {
+    std::thread::sleep(length);
 }
 
 /// Becomes true when dropped, so that a case that fails leaves no scoped thread waiting.

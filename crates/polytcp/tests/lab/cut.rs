@@ -10,10 +10,10 @@ use polytcp::io::{Emulated, LinkConfig, LinkControl, MemoryConfig, MemoryDevice}
 use polytcp::{EndpointFlags, Stack};
 use polytcp_lab::require_or_skip;
 
-use crate::bounded::{Raised, bounded};
+use crate::bounded::{Raised, WAIT, bounded, pause, wait_until};
 use crate::transfer::{Manner, Way, both};
 use crate::watched::{Log, Watched};
-use crate::world::{Client, Family, Plan, WAIT, World};
+use crate::world::{Client, Family, Plan, World};
 
 const BYTES: u64 = 12 << 20;
 /// The cut comes when the doomed path has carried so much.
@@ -33,7 +33,7 @@ fn cut_in_time(link: &LinkControl, log: &Log, way: Way, over: &AtomicBool) -> bo
             link.cut_both();
             return true;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        pause(Duration::from_millis(1));
     }
     false
 }
@@ -125,12 +125,8 @@ impl StackPair {
             Self { client, server, logs, links, stacks: [client_stack, server_stack], _listener: listener };
         (&pair.client).write_all(b"x").expect("write");
         (&pair.server).read_exact(&mut [0]).expect("read");
-        let deadline = Instant::now() + WAIT;
-        while [&pair.client, &pair.server].iter().any(|end| end.subflows().map_or(0, |list| list.len()) != 2)
-        {
-            assert!(Instant::now() < deadline, "no join\n{}", pair.describe());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let joined = |end: &MptcpStream| end.subflows().is_ok_and(|list| list.len() == 2);
+        wait_until(|| joined(&pair.client) && joined(&pair.server), || pair.describe());
         pair
     }
 
@@ -189,7 +185,7 @@ fn lone_octet(
     describe: impl Fn() -> String,
 ) -> Option<Duration> {
     // What was sent before is acknowledged and forgotten.
-    std::thread::sleep(Duration::from_millis(300));
+    pause(Duration::from_millis(300));
     let before: Vec<_> = logs.iter().map(|log| log.sent.payload_bytes()).collect();
     let written = Instant::now();
     writer.write_all(b"!").expect("write");

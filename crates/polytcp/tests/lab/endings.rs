@@ -2,14 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use polytcp::Accounting;
 use polytcp_lab::require_or_skip;
 
-use crate::bounded::bounded;
+use crate::bounded::{bounded, wait_until};
 use crate::transfer::{Manner, Way};
-use crate::world::{Client, Ends, Family, Plan, WAIT, World};
+use crate::world::{Client, Ends, Family, Plan, World};
 
 /// Runs `test` with both roles on two paths that are joined.
 fn joined(name: &str, test: impl Fn(&World, Ends) + Copy + Send + 'static) {
@@ -24,31 +23,14 @@ fn joined(name: &str, test: impl Fn(&World, Ends) + Copy + Send + 'static) {
             world.transfer(&ends, greeting, Manner::new(1, 1));
             world.await_subflows(&ends, 2);
             test(&world, ends);
-            await_quiet(&world);
+            world.await_quiet(0);
         });
-    }
-}
-
-/// Waits until the stack holds nothing but TIME-WAIT.
-fn await_quiet(world: &World) {
-    let deadline = Instant::now() + WAIT;
-    loop {
-        let now = world.stack.accounting();
-        if now == (Accounting { time_wait: now.time_wait, ..Accounting::default() }) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "left over: {now:?}\n{}", world.describe(None));
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 /// Waits until the kernel has counted `name`.
 fn await_counter(world: &World, name: &str) {
-    let deadline = Instant::now() + WAIT;
-    while world.counters().value(name) == 0 {
-        assert!(Instant::now() < deadline, "no {name}\n{}", world.describe(None));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(|| world.counters().value(name) != 0, || format!("{name}\n{}", world.describe(None)));
 }
 
 #[test]
@@ -93,11 +75,8 @@ fn dropping_a_stream_with_unread_bytes_aborts_it() {
     joined("unread bytes", |world, ends| {
         let Ends { stack, kernel, .. } = ends;
         (&kernel).write_all(b"nobody reads this").expect("write");
-        let deadline = Instant::now() + WAIT;
-        while stack.info().expect("info").bytes_received < 17 {
-            assert!(Instant::now() < deadline, "{}", world.describe(None));
-            std::thread::yield_now();
-        }
+        let arrived = || stack.info().is_ok_and(|info| info.recv_buffer_used >= 17);
+        wait_until(arrived, || world.describe(None));
         drop(stack);
         let error = (&kernel).read(&mut [0; 8]).expect_err("reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{}", world.describe(None));

@@ -2,15 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use polytcp::Accounting;
 use polytcp::blocking::{MptcpListener, MptcpStream};
 use polytcp_lab::{Kernel, KernelStream, Protocol, require_or_skip};
 
-use crate::bounded::bounded;
+use crate::bounded::{WAIT, bounded};
 use crate::stream_data::Source;
-use crate::world::{Client, Family, Plan, WAIT, World};
+use crate::world::{Client, Family, Plan, World};
 
 const IN_A_ROW: u64 = 1_000;
 const AT_ONCE: u64 = 200;
@@ -125,30 +124,15 @@ fn at_once(opener: &impl Opener) {
     }
 }
 
-/// Waits until the stack holds nothing but listeners and TIME-WAIT.
-fn await_quiet(world: &World, listeners: usize, what: &str) -> Accounting {
-    let deadline = Instant::now() + WAIT;
-    loop {
-        let now = world.stack.accounting();
-        let quiet = Accounting { listeners, time_wait: now.time_wait, ..Accounting::default() };
-        if now == quiet {
-            println!("{what}: quiet, {} in TIME-WAIT", now.time_wait);
-            return now;
-        }
-        assert!(Instant::now() < deadline, "{what}: left over: {now:?}\n{}", world.describe(None));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn both_ways(world: &World, listeners: usize, opener: &impl Opener, name: &str) {
     let started = Instant::now();
     in_a_row(opener);
     println!("{name}: {IN_A_ROW} in a row took {:?}", started.elapsed());
-    await_quiet(world, listeners, name);
+    println!("{name}: quiet, {} in TIME-WAIT", world.await_quiet(listeners));
     let started = Instant::now();
     at_once(opener);
     println!("{name}: {AT_ONCE} at once took {:?}", started.elapsed());
-    await_quiet(world, listeners, name);
+    println!("{name}: quiet, {} in TIME-WAIT", world.await_quiet(listeners));
 }
 
 #[test]
@@ -175,7 +159,7 @@ fn a_thousand_connections_of_a_server_leave_nothing_behind() {
         let opener = StackIsServer { world: &world, kernel, listener };
         both_ways(&world, 1, &opener, "the stack is server");
         drop(opener);
-        await_quiet(&world, 0, "without its listener");
+        world.await_quiet(0);
     });
 }
 
@@ -197,6 +181,6 @@ fn connections_over_two_paths_leave_nothing_behind() {
             answer(&mut ends.kernel);
             check(&mut ends.stack, round);
         }
-        await_quiet(&world, 0, "joined ones");
+        world.await_quiet(0);
     });
 }

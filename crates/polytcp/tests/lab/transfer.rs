@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use crate::bounded::pause;
 use crate::stream_data::{PIECE_BYTES, Seen, Source, Witness};
 use crate::world::{Ends, World};
 
@@ -169,7 +170,7 @@ fn read_all(mut reader: impl Read, manner: Manner) -> Result<ReadBack, Broken> {
         if let Some((after, length)) = nap
             && done >= after
         {
-            std::thread::sleep(length);
+            pause(length);
             nap = None;
             last = Instant::now();
         }

@@ -1,5 +1,8 @@
 //! Whether the kernel agrees with what happened.
 
+use polytcp::Accounting;
+
+use crate::bounded::wait_until;
 use crate::world::{Client, Ends, World};
 
 const GROUP: &str = "MPTcpExt";
@@ -67,5 +70,17 @@ impl World {
             "DuplicateData is {duplicates}, but the stack sent {again} octets again, in {times} pieces\n{}",
             self.describe(Some(ends))
         );
+    }
+
+    /// Waits until the stack holds nothing but that many listeners and TIME-WAIT, and returns how many are
+    /// in that.
+    pub(crate) fn await_quiet(&self, listeners: usize) -> usize {
+        let now = || self.stack.accounting();
+        let quiet = || {
+            let now = now();
+            now == Accounting { listeners, time_wait: now.time_wait, ..Accounting::default() }
+        };
+        wait_until(quiet, || format!("nothing held, {}", self.describe(None)));
+        now().time_wait
     }
 }

@@ -3,17 +3,15 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use polytcp::blocking::{MptcpListener, MptcpStream};
 use polytcp::io::{Device, Emulated, LinkConfig, LinkControl};
 use polytcp::{EndpointFlags, HostConfig, Stack};
 use polytcp_lab::{Counters, KernelListener, KernelStream, Lab, LabConfig, Protocol};
 
+use crate::bounded::{WAIT, wait_until};
 use crate::watched::{Log, Watched};
 
-/// Longest that any single step takes on a working stack.
-pub(crate) const WAIT: Duration = Duration::from_secs(20);
 /// Where servers listen.
 pub(crate) const PORT: u16 = 5001;
 
@@ -200,20 +198,12 @@ impl World {
 
     /// Waits until both ends have `total` subflows.
     pub(crate) fn await_subflows(&self, ends: &Ends, total: usize) {
-        let deadline = Instant::now() + WAIT;
-        loop {
-            let of_kernel = ends.kernel.mptcp_info().map_or(0, |info| usize::from(info.subflows_total));
-            let of_stack = ends.stack.subflows().map_or(0, |list| list.len());
-            if (of_kernel, of_stack) == (total, total) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "subflows: the kernel has {of_kernel}, the stack {of_stack}, not {total}\n{}",
-                self.describe(Some(ends))
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let of_kernel = || ends.kernel.mptcp_info().map_or(0, |info| usize::from(info.subflows_total));
+        let of_stack = || ends.stack.subflows().map_or(0, |list| list.len());
+        wait_until(
+            || (of_kernel(), of_stack()) == (total, total),
+            || format!("{total} subflows\n{}", self.describe(Some(ends))),
+        );
     }
 
     /// What the kernel counted since the world was made.
@@ -256,22 +246,20 @@ impl World {
 /// Waits until the kernel takes packets to its IPv6 addresses: it enters their local routes some time
 /// after it has taken the addresses, and a SYN or SYN/ACK that is dropped before costs a second.
 fn await_ipv6(lab: &Lab) {
-    let deadline = Instant::now() + WAIT;
     let hex = |address: Ipv6Addr| address.octets().map(|octet| format!("{octet:02x}")).concat();
     let wanted: Vec<_> = lab.paths().iter().map(|path| format!("{} 80 ", hex(path.kernel_v6))).collect();
-    loop {
+    let routes = || {
         let routes = lab.run(|| std::fs::read_to_string("/proc/thread-self/net/ipv6_route"));
-        let routes = routes.expect("procfs is mounted");
-        let is_there = |wanted: &String| {
+        routes.expect("procfs is mounted")
+    };
+    let all_there = || {
+        let routes = routes();
+        wanted.iter().all(|wanted| {
             let mut routes = routes.lines().filter(|line| line.starts_with(wanted.as_str()));
             routes.any(|line| line.split_whitespace().nth(8).is_some_and(is_local))
-        };
-        if wanted.iter().all(is_there) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "no local routes:\n{routes}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+        })
+    };
+    wait_until(all_there, || format!("local routes:\n{}", routes()));
 }
 
 /// Whether the flags of a route have `RTF_LOCAL`.

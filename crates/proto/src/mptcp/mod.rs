@@ -9,10 +9,12 @@
 //! | [`subflow`] | what is kept for each subflow | 3.2 |
 //! | [`hook`] | options and payload between a flow and the data level | 3.3 to 3.8 |
 //! | [`connection`] | the whole: subflows, data, ends | |
+//! | `calls` | what the application does with it | |
 //! | [`handshake`] | MP_CAPABLE and MP_JOIN of subflows that we open | 3.1, 3.2 |
 //! | [`transmit`] | what leaves next, by the scheduler | 3.3.5 |
 //! | [`timeouts`] | what becomes due at data level | 3.3.6 |
 
+mod calls;
 pub mod connection;
 pub mod handshake;
 pub mod hook;

@@ -75,7 +75,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if segment.ack.after(snd_una) {
             self.on_cumulative_progress(env, segment, ext);
         } else if !self.sack
-            && segment.len() == 0
+            && segment.seq_len() == 0
             && !window_changed
             && !self.snd.board.is_empty()
             // RFC 8684 §3.3: an acknowledgement that carries signalling is no duplicate; a plain DSS is on

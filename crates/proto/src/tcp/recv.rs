@@ -6,7 +6,6 @@ use polytcp_wire::tcp_option::SackBlock;
 use super::extension::{Abort, Extension};
 use super::flow::{Env, Flow, OwnFin};
 use super::segment::Segment;
-use crate::seq::SeqNum;
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// RFC 9293 §3.10.7.4, first check: some of the segment lies in the window that was announced.
@@ -16,7 +15,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// (RFC 8684 §3.3.1: data within an announced window is never refused).
     pub(super) fn is_acceptable(&self, segment: &Segment) -> bool {
         let window = self.rcv.adv.saturating_since(self.rcv.nxt);
-        let (seq, len) = (segment.seq, segment.len());
+        let (seq, len) = (segment.seq, segment.seq_len());
         if len == 0 {
             // At the very edge as well, as Linux: a peer that filled the window acknowledges from there.
             return seq.within(self.rcv.nxt, window.saturating_add(1));
@@ -134,7 +133,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             .rcv
             .out_of_order
             .recent_first()
-            .map(|span| SackBlock { left: SeqNum::from(span.start).0, right: span.end.0 });
+            .map(|span| SackBlock { left: span.start.0, right: span.end.0 });
         for block in duplicate.into_iter().chain(held).take(max) {
             blocks.push(block);
         }

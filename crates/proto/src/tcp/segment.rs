@@ -60,13 +60,13 @@ impl Segment {
     }
 
     /// SEG.LEN: payload octets, SYN and FIN counted (RFC 9293 §3.3.1).
-    pub fn len(&self) -> u32 {
+    pub fn seq_len(&self) -> u32 {
         self.payload.len() as u32 + u32::from(self.is_syn()) + u32::from(self.is_fin())
     }
 
     /// The number after the segment's last.
     pub fn end(&self) -> SeqNum {
-        self.seq + self.len()
+        self.seq + self.seq_len()
     }
 }
 

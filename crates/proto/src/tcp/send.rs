@@ -267,7 +267,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.fin = OwnFin::Sent;
         let seq = self.snd.board.snd_nxt();
         let mut out = self.send_ack(env, ext, seq);
-        out.flags = out.flags | TcpFlags::FIN;
+        out.flags |= TcpFlags::FIN;
         let sent = Sent::new(seq, Bytes::new(), ext.empty_tag(), env.now, self.at_send(env.now)).with_fin();
         self.snd.board.push(sent);
         self.rearm_after_send(env.now);
@@ -308,10 +308,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     {
         let mut flags = TcpFlags::ACK;
         if fin {
-            flags = flags | TcpFlags::FIN;
+            flags |= TcpFlags::FIN;
         }
         if self.snd.queue.is_empty() && !bytes.is_empty() {
-            flags = flags | TcpFlags::PSH;
+            flags |= TcpFlags::PSH;
         }
         let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(ext));
         let carrier = if bytes.is_empty() {

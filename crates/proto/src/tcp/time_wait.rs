@@ -48,7 +48,7 @@ impl TimeWait {
                 return TimeWaitVerdict::Reuse;
             }
         }
-        if segment.len() == 0 && segment.seq == self.rcv_nxt {
+        if segment.seq_len() == 0 && segment.seq == self.rcv_nxt {
             return TimeWaitVerdict::Ignore;
         }
         let mut answer = Outgoing::bare(self.snd_nxt, self.rcv_nxt, TcpFlags::ACK, u16::MAX);

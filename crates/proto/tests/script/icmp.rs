@@ -1,4 +1,4 @@
-//! ICMP errors count only for what is on its way (RFC 5927 §4).
+//! ICMP errors count only for what is on its way (RFC 5927 §4); segments keep to an MTU that falls.
 
 use super::dsl::*;
 use polytcp_proto::host::{CallError, ConnectionError};
@@ -36,4 +36,38 @@ fn fragmentation_needed_never_leads_below_the_minimum() {
     let mut s = Script::accepted_plain();
     s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
     s.receives_icmp(0, 3, 4, 20, 1).sends(bulk(1, 1, 512)).sends(bulk(513, 1, 512)).sends(bulk(1025, 1, 436));
+}
+
+fn lowers_mtu(s: &mut Script, mtu: u16) {
+    let now = s.now;
+    s.host.set_mtu(now, polytcp_proto::packet::InterfaceId(0), mtu);
+}
+
+#[test]
+fn what_is_sent_again_keeps_to_a_lowered_mtu() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    lowers_mtu(&mut s, 1280);
+    for _ in 0..4 {
+        s.until_sent(secs(60)).expect("it is repeated");
+        let lens = s.drain_lens();
+        assert!(lens.iter().all(|len| *len <= 1240), "{lens:?}");
+    }
+}
+
+#[test]
+fn data_queued_before_the_mtu_fell_keeps_to_it() {
+    let mut s = Script::accepted();
+    s.nodelay();
+    s.receives(ack(1, 1).dack(1));
+    s.writes_bulk(0, 60_000);
+    lowers_mtu(&mut s, 1280);
+    s.drain_lens();
+    for _ in 0..20 {
+        if s.until_sent(secs(2)).is_none() {
+            break;
+        }
+        let lens = s.drain_lens();
+        assert!(lens.iter().all(|len| *len + 20 <= 1240), "{lens:?}");
+    }
 }

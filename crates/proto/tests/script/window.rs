@@ -152,10 +152,8 @@ fn small_traffic_with_keepalive_does_not_pile_up_timers() {
     let mut config = HostConfig::default();
     config.tcp.keepalive_idle = Some(secs(7200));
     let mut s = Script::accepted_plain_with(config);
-    let mut at = 1;
-    for _ in 0..500 {
+    for at in 1..=500 {
         s.receives(data(at, 1, b"x"));
-        at += 1;
         s.idles(ms(100));
         s.read();
         s.ignores();
@@ -169,10 +167,8 @@ fn small_segments_that_nobody_reads_stay_within_the_receive_buffer() {
     let mut config = HostConfig::default();
     config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(65_535).unwrap();
     let mut s = Script::accepted_plain_with(config);
-    let mut at = 1;
-    for _ in 0..20_000 {
+    for at in 1..=20_000 {
         s.receives(data(at, 1, b"x").pinning(2048));
-        at += 1;
         s.ignores();
     }
     let held = s.host.accounting().buffered_bytes;

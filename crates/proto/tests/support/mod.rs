@@ -29,13 +29,15 @@ pub struct Path {
     pub down: Link<Received>,
 }
 
+/// Looks at each packet before it enters a link: false drops it.
+pub type Filter = Box<dyn FnMut(Instant, Side, usize, &mut Transmit) -> bool>;
+
 pub struct World {
     pub now: Instant,
     pub client: Host,
     pub server: Host,
     pub paths: Vec<Path>,
-    /// Looks at each packet before it enters a link: false drops it.
-    pub filter: Box<dyn FnMut(Instant, Side, usize, &mut Transmit) -> bool>,
+    pub filter: Filter,
     pub packets: u64,
     stuck: u32,
 }
@@ -91,8 +93,8 @@ impl World {
             .iter()
             .enumerate()
             .map(|(i, config)| Path {
-                up: Link::new(config.clone(), seed.wrapping_mul(31) + i as u64),
-                down: Link::new(config.clone(), seed.wrapping_mul(37) + 100 + i as u64),
+                up: Link::new(*config, seed.wrapping_mul(31) + i as u64),
+                down: Link::new(*config, seed.wrapping_mul(37) + 100 + i as u64),
             })
             .collect();
         Self {

@@ -1,0 +1,199 @@
+//! What the application does with a connection, and what the connection tells of itself.
+
+use super::connection::{Connection, Ctx, Stage};
+use super::hook::Mode;
+use super::send_buffer::Piece;
+use super::subflow::Subflow;
+use crate::host::socket::{
+    CallError, ConnectionError, ConnectionInfo, ReadOutcome, Readiness, SubflowInfo,
+    SubflowState as SubflowStateName, Subflows,
+};
+use crate::tcp::flow::State;
+use crate::time::Duration;
+
+impl Connection {
+    /// Octets that a write would take.
+    pub(crate) fn write_room(&self) -> Result<usize, CallError> {
+        match self.stage {
+            Stage::Failed(error) => Err(error.into()),
+            _ if self.data.snd.is_closed() => Err(CallError::WriteClosed),
+            Stage::Finished => Err(CallError::WriteClosed),
+            Stage::Connecting => Ok(0),
+            Stage::Established => Ok(self.data.snd.buffer.room()),
+        }
+    }
+
+    /// Appends what the application wrote.
+    pub(crate) fn write(&mut self, piece: Piece) -> Result<(), CallError> {
+        self.write_room()?;
+        self.data.snd.push(piece);
+        Ok(())
+    }
+
+    /// Detaches at most `max` octets.
+    pub(crate) fn read(&mut self, max: usize) -> Result<ReadOutcome, CallError> {
+        if let Some(bytes) = self.data.rcv.read(max) {
+            self.offer_window();
+            return Ok(ReadOutcome::Data(bytes));
+        }
+        match self.stage {
+            _ if self.data.rcv.is_finished() => Ok(ReadOutcome::Finished),
+            Stage::Failed(error) => Err(error.into()),
+            Stage::Connecting => Err(CallError::NotConnected),
+            Stage::Finished => Ok(ReadOutcome::Finished),
+            Stage::Established => Ok(ReadOutcome::WouldBlock),
+        }
+    }
+
+    /// Tells the peer on every subflow that there is room again, when that matters to it.
+    fn offer_window(&mut self) {
+        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1460, |f| u32::from(f.payload_mss(28)));
+        if self.data.rcv.wants_window_update(mss) {
+            for subflow in &mut self.subflows {
+                if let Some(flow) = subflow.flow_mut() {
+                    flow.ack_now();
+                }
+            }
+        }
+    }
+
+    /// Closes the sending direction after what was written.
+    pub(crate) fn shutdown(&mut self, ctx: &mut Ctx<'_>) -> Result<(), CallError> {
+        match self.stage {
+            Stage::Failed(error) => return Err(error.into()),
+            Stage::Connecting => return Err(CallError::NotConnected),
+            Stage::Established | Stage::Finished => {}
+        }
+        self.data.snd.close();
+        self.advance_close(ctx);
+        Ok(())
+    }
+
+    /// The application is done with it: unread data means an abort (as Linux, RFC 9293 §3.6.1), else the
+    /// connection ends by itself.
+    pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>) {
+        if self.timing.orphaned_at.is_some() {
+            return;
+        }
+        self.timing.orphaned_at = Some(ctx.now);
+        match self.stage {
+            Stage::Connecting => self.fail(ctx, ConnectionError::Aborted),
+            Stage::Established | Stage::Finished => {
+                if self.data.rcv.readable_bytes() > 0 {
+                    self.abort(ctx);
+                } else {
+                    self.data.rcv.discard();
+                    self.data.snd.close();
+                    self.advance_close(ctx);
+                }
+            }
+            Stage::Failed(_) => {}
+        }
+    }
+
+    /// Sets `TCP_NODELAY`.
+    pub(crate) fn set_nodelay(&mut self, on: bool) {
+        self.nodelay = on;
+        self.timing.cork_until = None;
+    }
+
+    /// What the connection is ready for.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let failed = matches!(self.stage, Stage::Failed(_));
+        let finished = self.stage == Stage::Finished || failed;
+        let read_closed = self.data.rcv.is_finished() || finished;
+        let room = self.data.snd.buffer.room();
+        // Linux wakes a writer when a third of the buffer is free; fewer, larger writes follow.
+        let enough = room * 3 >= self.data.snd.buffer.limit_bytes();
+        let writable = match self.stage {
+            Stage::Connecting => false,
+            Stage::Established => enough || self.data.snd.is_closed(),
+            Stage::Finished | Stage::Failed(_) => true,
+        };
+        Readiness {
+            readable: self.data.rcv.readable_bytes() > 0 || read_closed,
+            writable,
+            read_closed,
+            hup: finished || (read_closed && self.data.snd.is_closed()),
+            error: failed,
+            connected: self.stage != Stage::Connecting,
+        }
+    }
+
+    /// What the connection tells of itself.
+    pub(crate) fn info(&self) -> ConnectionInfo {
+        let buffer = &self.data.snd.buffer;
+        let first = self.data.plain_base;
+        ConnectionInfo {
+            local: self.first_local,
+            remote: self.first_remote,
+            is_mptcp: self.data.mode == Mode::Mptcp,
+            token: self.token().map(|token| token.0),
+            bytes_written: buffer.write_seq().saturating_since(first),
+            bytes_acked: buffer.snd_una().saturating_since(first),
+            bytes_received: self.data.rcv.bytes_received(),
+            bytes_reinjected: self.data.snd.bytes_reinjected,
+            send_buffer_used: buffer.held_bytes(),
+            recv_buffer_used: self.data.rcv.held_bytes(),
+            closed_subflows: self.closed_totals,
+        }
+    }
+
+    /// What each subflow tells of itself.
+    pub(crate) fn subflow_infos(&self) -> Subflows {
+        self.subflows.iter().map(subflow_info).collect()
+    }
+
+    /// Octets held in queues.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.data.snd.buffer.held_bytes() + self.data.rcv.held_bytes()
+    }
+}
+
+fn subflow_info(subflow: &Subflow) -> SubflowInfo {
+    let mut info = SubflowInfo {
+        id: subflow.id,
+        local: subflow.local,
+        remote: subflow.remote,
+        interface: subflow.interface,
+        state: SubflowStateName::SynSent,
+        backup: subflow.mp.is_backup(),
+        stale: false,
+        srtt: None,
+        rttvar: Duration::ZERO,
+        rto: crate::tcp::opening::INITIAL_RTO,
+        cwnd_bytes: 0,
+        ssthresh_bytes: 0,
+        in_flight_bytes: 0,
+        mss_bytes: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        bytes_retransmitted: 0,
+        retransmissions: 0,
+        delivery_rate_bytes_per_sec: 0,
+    };
+    if let Some(flow) = subflow.flow() {
+        info.state = match flow.state() {
+            State::Established => SubflowStateName::Established,
+            State::TimeWait | State::Closed => SubflowStateName::Closed,
+            State::FinWait1 | State::FinWait2 | State::CloseWait | State::Closing | State::LastAck => {
+                SubflowStateName::Closing
+            }
+        };
+        info.stale = flow.is_suspect();
+        info.srtt = flow.rtt().srtt();
+        info.rttvar = flow.rtt().rttvar().unwrap_or_default();
+        info.rto = flow.rtt().rto();
+        info.cwnd_bytes = flow.congestion().cwnd();
+        info.ssthresh_bytes = flow.congestion().ssthresh();
+        info.in_flight_bytes = flow.in_flight();
+        info.mss_bytes = flow.payload_mss(28);
+        let totals = flow.totals();
+        info.bytes_sent = totals.bytes_sent;
+        info.bytes_received = totals.bytes_received;
+        info.bytes_retransmitted = totals.bytes_retransmitted;
+        info.retransmissions = totals.retransmissions;
+        info.delivery_rate_bytes_per_sec = flow.delivery_rate();
+    }
+    info
+}

@@ -12,7 +12,7 @@ use polytcp_wire::tcp;
 use polytcp_wire::virtio::{Checksum, VnetHdr};
 
 use super::{FlowRef, FourTuple, Host, REPLIES_MAX};
-use crate::packet::{HeaderBuf, InterfaceId, Received, Transmit};
+use crate::packet::{HEADER_LEN_MAX, HeaderBuf, InterfaceId, Received, Transmit};
 use crate::seq::SeqNum;
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::tcp::time_wait::{TimeWait, TimeWaitVerdict};
@@ -98,7 +98,10 @@ impl Host {
         let segment_bytes_max = opening.map(|interface| self.segment_bytes_max(interface));
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
         match segment_bytes_max {
-            Some(max) => connection.handle_opening(&mut ctx, subflow, &segment, max),
+            Some(max) => {
+                connection.handle_opening(&mut ctx, subflow, &segment, max);
+                self.keep_to_mtu(id, subflow);
+            }
             None => connection.handle_segment(&mut ctx, subflow, segment),
         }
         self.touch(now, id);
@@ -178,6 +181,11 @@ impl Host {
         let mut message = alloc::vec![0; 8 + data.len()];
         let Some(len) = icmp::emit_echo_reply(&reply, ident, seq, data, &mut message) else { return };
         let Ok(payload_len) = u16::try_from(len) else { return };
+        let mtu = self.interfaces.find(interface).map_or(0, |i| usize::from(i.config.mtu));
+        if len + HEADER_LEN_MAX - 60 > mtu {
+            // It came in fragments or over a link of another size; nothing is fragmented here.
+            return;
+        }
         message.truncate(len);
         let ip_header =
             IpHeader { addresses: reply, protocol, hop_limit: 64, traffic_class: 0, ident: 0, payload_len };

@@ -186,8 +186,11 @@ impl Host {
     /// Tells the largest packet of an interface, in octets; flows on it keep to it from now on.
     pub fn set_mtu(&mut self, _now: Instant, interface: InterfaceId, mtu: u16) {
         let Some(found) = self.interfaces.find_mut(interface) else { return };
+        let cuts = found.config.segment_bytes_max > u32::from(found.config.mtu);
         found.config.mtu = mtu;
-        found.config.segment_bytes_max = found.config.segment_bytes_max.max(u32::from(mtu));
+        if !cuts || found.config.segment_bytes_max < u32::from(mtu) {
+            found.config.segment_bytes_max = u32::from(mtu);
+        }
         for slot in &mut self.slots {
             let Some(tenant) = &mut slot.tenant else { continue };
             for subflow in tenant.connection.subflows.iter_mut().filter(|s| s.interface == interface) {
@@ -196,6 +199,20 @@ impl Host {
                     flow.limit_mss(mss);
                 }
             }
+        }
+    }
+
+    /// A new flow keeps to its interface's MTU, which may have changed since its SYN.
+    fn keep_to_mtu(&mut self, id: ConnectionId, subflow: u32) {
+        let interface = self
+            .connection(id)
+            .and_then(|c| c.subflows.iter().find(|s| s.id == subflow))
+            .map(|s| s.interface);
+        let Some(mtu) = interface.and_then(|i| self.interfaces.find(i)).map(|i| i.config.mtu) else { return };
+        let Some(found) = self.tenant_mut(id).and_then(|t| t.connection.subflow_mut(subflow)) else { return };
+        let mss = emit::mss_for(mtu, found.remote.is_ipv6());
+        if let Some(flow) = found.flow_mut() {
+            flow.limit_mss(mss);
         }
     }
 

@@ -284,7 +284,9 @@ impl Host {
             Some((address, _)) => Some(address),
             None => self.interfaces.source_for(remote.ip()),
         };
-        let Some(address) = address.filter(|address| self.interfaces.usable(*address)) else {
+        let to_ourselves = self.interfaces.holding(remote.ip()).is_some();
+        let usable = |address: &IpAddr| !to_ourselves && self.interfaces.usable(*address);
+        let Some(address) = address.filter(usable) else {
             self.counters.mp_join_syn_tx_connect_err += 1;
             return;
         };

@@ -433,6 +433,7 @@ impl Extension for Hook<'_> {
         let total = bytes.len() as u32;
         let rcv = &mut self.data.rcv;
         let before = rcv.nxt();
+        let duplicates = rcv.duplicate_bytes();
         let mut mapped = 0;
         let taken = self.mp.cursor.take(ssn, bytes.clone(), *held, |dsn, part| {
             mapped += part.len();
@@ -440,6 +441,7 @@ impl Extension for Hook<'_> {
             let share = u64::from(buffer_bytes) * part.len() as u64 / u64::from(total.max(1));
             rcv.insert(dsn, part, share as u32);
         });
+        env.counters.duplicate_data += u64::from(self.data.rcv.duplicate_bytes() > duplicates);
         // A hole at data level was filled: the peer's window waits for it, as its recovery would at subflow
         // level (RFC 5681 §4.2), so the acknowledgement is not delayed.
         self.mp.ack_wanted |= self.data.rcv.nxt().saturating_since(before) > u64::from(total);

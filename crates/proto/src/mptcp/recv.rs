@@ -174,6 +174,9 @@ impl DataRecv {
 
     /// Takes in-order payload of a connection that is plain TCP.
     pub fn append(&mut self, bytes: Bytes, buffer_bytes: u32) {
+        if self.fin {
+            return;
+        }
         self.push_ready(bytes, buffer_bytes);
     }
 

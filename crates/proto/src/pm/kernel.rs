@@ -362,6 +362,7 @@ impl KernelPm {
         let allowed = state.add_addr_accepted < self.add_addr_accepted
             && view.extra_subflows < self.subflows
             && add.address_id != 0
+            && names_one_host(add.address)
             && !taken;
         if !allowed {
             return None;
@@ -396,6 +397,12 @@ impl KernelPm {
         let tell_peer = !implicit && (announced || (always_tell && (used || is_initial)));
         Some(Action::Withdraw { id: wire_id, tell_peer })
     }
+}
+
+/// An address that a subflow can go to: no multicast, broadcast, loopback or unspecified one.
+fn names_one_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(broadcast || address.is_multicast() || address.is_loopback() || address.is_unspecified())
 }
 
 #[cfg(test)]

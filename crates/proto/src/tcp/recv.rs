@@ -20,6 +20,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             // At the very edge as well, as Linux: a peer that filled the window acknowledges from there.
             return seq.within(self.rcv.nxt, window.saturating_add(1));
         }
+        if window == 0 && seq == self.rcv.nxt {
+            // RFC 9293 §3.10.7.4: with a closed window its data is dropped, but its acknowledgement counts.
+            return true;
+        }
         let last = segment.end() - 1;
         window > 0 && (seq.within(self.rcv.nxt, window) || last.within(self.rcv.nxt, window))
             || (seq.before(self.rcv.nxt) && last.after(self.rcv.nxt + window))

@@ -71,3 +71,21 @@ fn data_queued_before_the_mtu_fell_keeps_to_it() {
         assert!(lens.iter().all(|len| *len + 20 <= 1240), "{lens:?}");
     }
 }
+
+#[test]
+fn an_echo_larger_than_the_mtu_is_not_answered_with_one() {
+    let mut s = Script::listening();
+    s.pinged(3_000);
+    assert!(s.others.iter().all(|packet| packet.len() <= 1500));
+    s.pinged(500);
+    assert_eq!(s.others.pop().map(|packet| packet.len()), Some(528));
+}
+
+#[test]
+fn a_connection_whose_handshake_runs_keeps_to_a_lowered_mtu() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok()).sends(syn_ack());
+    lowers_mtu(&mut s, 1280);
+    s.receives(ack(1, 1)).accepts();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1240));
+}

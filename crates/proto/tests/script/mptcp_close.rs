@@ -147,3 +147,12 @@ fn data_after_data_fin_is_not_read() {
     s.ignores();
     s.reads_end();
 }
+
+#[test]
+fn data_that_falls_back_after_data_fin_is_not_read() {
+    let mut s = Script::accepted();
+    s.receives(ack(1, 1).dack(1).data_fin(1)).sends(ack(1, 1).dack(2)).reads_end();
+    s.receives(data(1, 1, b"more"));
+    s.ignores();
+    s.reads_end();
+}

@@ -315,3 +315,18 @@ fn an_address_withdrawn_while_its_join_runs_ends_the_join() {
     let later = s.idles(secs(5));
     assert_eq!(later, 0, "SYNs to an address that was withdrawn");
 }
+
+#[test]
+fn no_join_goes_to_an_address_that_names_no_single_host() {
+    let mut config = HostConfig::default();
+    config.mptcp.add_addr_accepted = 8;
+    config.mptcp.subflows = 8;
+    let mut s = Script::connected_with(config);
+    for (id, address) in
+        ["224.0.0.1", "255.255.255.255", "0.0.0.0", "10.0.0.1", "127.0.0.1"].iter().enumerate()
+    {
+        let id = id as u8 + 1;
+        s.receives(ack(1, 1).add_addr(id, address.parse().unwrap()));
+        s.sends(ack(1, 1).echo(id, address.parse().unwrap())).sends_nothing();
+    }
+}

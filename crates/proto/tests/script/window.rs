@@ -247,3 +247,20 @@ fn reading_does_not_announce_a_window_that_cannot_grow() {
     s.receives(ack(1, 1)).accepts();
     s.receives(data(1, 1, b"abc")).sends(ack(1, 4).window(65_535)).reads(b"abc").sends_nothing();
 }
+
+#[test]
+fn an_acknowledgement_counts_although_its_data_meets_a_shut_window() {
+    let mut config = HostConfig::default();
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(4_500).unwrap();
+    let mut s = Script::accepted_plain_with(config);
+    s.writes(b"hello").sends(data(1, 1, b"hello"));
+    for i in 0..3 {
+        s.receives(bulk(1 + 1460 * i, 1, 1460));
+        s.ignores();
+    }
+    s.receives(bulk(4381, 1, 120));
+    s.ignores();
+    // The peer, with its own window probe of one octet, acknowledges what we sent.
+    s.receives(bulk(4501, 6, 1)).sends(ack(6, 4501).window(0));
+    assert_eq!(s.host.info(s.id()).unwrap().bytes_acked, 5);
+}

@@ -2,8 +2,12 @@
 
 use bytes::BytesMut;
 
-/// Bytes of the largest block, and so of the largest piece that one write hands over.
-pub(crate) const BLOCK_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the largest piece that one write hands over.
+pub(crate) const PIECE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the largest block. Four large pieces share one: a segment never crosses a block, so each block
+/// ends with one that is not full.
+const BLOCK_BYTES_MAX: usize = 4 * PIECE_BYTES_MAX;
 
 /// Bytes of a socket's first block. Each later one is twice as large, up to [`SHARED_BYTES_MAX`].
 const BLOCK_BYTES_MIN: usize = 4 * 1024;

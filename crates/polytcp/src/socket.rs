@@ -16,7 +16,7 @@ use polytcp_proto::host::{
 };
 use polytcp_proto::time::Instant;
 
-use crate::block::{BLOCK_BYTES_MAX, Block};
+use crate::block::{PIECE_BYTES_MAX, Block};
 use crate::error;
 use crate::readiness::SocketReadiness;
 use crate::registration::Registration;
@@ -210,7 +210,7 @@ impl Socket {
             bytes.len()
         } else {
             let room = ready!(self.poll_room(cx, key))?;
-            bytes.len().min(room.max(EAGER_BYTES_MAX)).min(BLOCK_BYTES_MAX)
+            bytes.len().min(room.max(EAGER_BYTES_MAX)).min(PIECE_BYTES_MAX)
         };
         let mut piece = Some(block.fill(&bytes[..len]));
         let answer = self.poll_call(cx, key, Interest::Write, |host, now| {

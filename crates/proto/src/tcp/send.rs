@@ -22,7 +22,7 @@ const BURST: Duration = Duration::from_millis(1);
 /// Segments may leave this much before their time, so that the driver need not wake for each.
 const PACING_SLACK: Duration = Duration::from_micros(500);
 /// Below this round trip pacing is finer than any driver's clock and only costs.
-const PACING_MIN_RTT: Duration = Duration::from_micros(500);
+const PACING_MIN_RTT: Duration = Duration::from_millis(2);
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// The next segment, or `None` when nothing may or needs to leave now.

@@ -4,10 +4,11 @@
 //! ring, so that the order on the wire is the order of the ring; another that finds it busy leaves its
 //! segments there, and the drainer looks again before it goes.
 
+use crate::mutex::lock;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, TryLockError};
 
 use polytcp_io::{Device, RxPool, SendOutcome};
 use polytcp_proto::packet::{InterfaceId, Received, Transmit};
@@ -173,10 +174,6 @@ impl DeviceSlot {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ mod engine;
 mod error;
 mod halves;
 mod listener;
+mod mutex;
 mod parker;
 mod path;
 mod pm_events;

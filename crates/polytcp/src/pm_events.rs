@@ -1,13 +1,14 @@
 //! What the path manager reports, for those who subscribed.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use polytcp_io::monotonic_now;
 use polytcp_proto::pm::command::PmEvent;
 
+use crate::mutex::lock;
 use crate::parker::{block_on, park};
 
 /// Events that wait for a slow subscriber at most; beyond, the oldest go and are counted.
@@ -107,10 +108,6 @@ impl Subscribers {
         let queues = self.queues.iter().filter_map(Weak::upgrade);
         out.extend(queues.filter_map(|queue| lock(&queue).waker.take()));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

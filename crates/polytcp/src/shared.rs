@@ -15,6 +15,7 @@ use polytcp_io::monotonic_now;
 use polytcp_proto::host::Host;
 use polytcp_proto::time::{Duration, Instant};
 
+use crate::block::BlockPool;
 use crate::device_slot::{DeviceSlot, Drained};
 use crate::drive::Leadership;
 use crate::engine::Driver;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     /// The engine thread panicked.
     failed: AtomicBool,
     next_key: AtomicU64,
+    /// Memory of writes that were sent.
+    pub(crate) blocks: BlockPool,
     /// Who drives; `None` where an engine thread does.
     pub(crate) leadership: Option<Leadership>,
     /// Rounds done so far.
@@ -77,6 +80,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             next_key: AtomicU64::new(0),
+            blocks: BlockPool::default(),
             leadership,
             rounds: AtomicU64::new(0),
         }

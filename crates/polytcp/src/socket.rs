@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -16,8 +16,9 @@ use polytcp_proto::host::{
 };
 use polytcp_proto::time::Instant;
 
-use crate::block::{PIECE_BYTES_MAX, Block};
+use crate::block::{Block, PIECE_BYTES_MAX};
 use crate::error;
+use crate::mutex::lock;
 use crate::readiness::SocketReadiness;
 use crate::registration::Registration;
 use crate::shared::Shared;
@@ -212,7 +213,7 @@ impl Socket {
             let room = ready!(self.poll_room(cx, key))?;
             bytes.len().min(room.max(EAGER_BYTES_MAX)).min(PIECE_BYTES_MAX)
         };
-        let mut piece = Some(block.fill(&bytes[..len]));
+        let mut piece = Some(block.fill(&bytes[..len], &self.shared().blocks));
         let answer = self.poll_call(cx, key, Interest::Write, |host, now| {
             if host.write_room(self.id)? == 0 {
                 return Ok(None);
@@ -380,8 +381,4 @@ impl std::fmt::Debug for Socket {
 
 fn not_connected() -> io::Error {
     error::call(CallError::NotConnected)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

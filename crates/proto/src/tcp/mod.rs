@@ -1,7 +1,7 @@
 //! One TCP flow: a subflow of an MPTCP connection, or a plain TCP socket (RFC 9293).
 //!
-//! Read [`opening`] for the handshake, then [`flow`] for the synchronized states, which [`recv`],
-//! [`send`], [`ack`] and [`recovery`] divide among them.
+//! Read [`opening`] for the handshake, then [`flow`] for the synchronized states, which `recv`,
+//! `send`, [`ack`] and [`recovery`] divide among them.
 
 pub mod ack;
 mod acked;

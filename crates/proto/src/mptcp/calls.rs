@@ -1,7 +1,7 @@
 //! What the application does with a connection, and what the connection tells of itself.
 
 use super::connection::{Connection, Ctx, Stage};
-use super::hook::Mode;
+use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::Piece;
 use super::subflow::Subflow;
 use crate::host::socket::{
@@ -47,7 +47,11 @@ impl Connection {
 
     /// Tells the peer on every subflow that there is room again, when that matters to it.
     fn offer_window(&mut self) {
-        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1460, |f| u32::from(f.payload_mss(28)));
+        let mss = self
+            .subflows
+            .iter()
+            .find_map(Subflow::flow)
+            .map_or(1460, |f| u32::from(f.payload_mss(DSS_BYTES_MAX)));
         if self.data.rcv.wants_window_update(mss) {
             for subflow in &mut self.subflows {
                 if let Some(flow) = subflow.flow_mut() {
@@ -187,7 +191,7 @@ fn subflow_info(subflow: &Subflow) -> SubflowInfo {
         info.cwnd_bytes = flow.congestion().cwnd();
         info.ssthresh_bytes = flow.congestion().ssthresh();
         info.in_flight_bytes = flow.in_flight();
-        info.mss_bytes = flow.payload_mss(28);
+        info.mss_bytes = flow.payload_mss(DSS_BYTES_MAX);
         let totals = flow.totals();
         info.bytes_sent = totals.bytes_sent;
         info.bytes_received = totals.bytes_received;

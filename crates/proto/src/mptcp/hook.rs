@@ -35,6 +35,9 @@ pub mod reset_reason {
     pub const MIDDLEBOX: u8 = 6;
 }
 
+/// Octets of the largest DSS: 64-bit mapping and 64-bit acknowledgement, no checksum, padded.
+pub const DSS_BYTES_MAX: usize = 28;
+
 /// What a connection speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -525,7 +528,6 @@ impl Extension for Hook<'_> {
     }
 
     fn reserved_option_bytes(&self) -> usize {
-        // A DSS with 64-bit mapping and 64-bit acknowledgement.
-        if self.data.mode == Mode::Mptcp { 28 } else { 0 }
+        if self.data.mode == Mode::Mptcp { DSS_BYTES_MAX } else { 0 }
     }
 }

@@ -104,10 +104,10 @@ impl SendBuffer {
         self.limit_bytes
     }
 
-    /// Octets that may be accepted now.
+    /// Octets that may be accepted now: by the memory that is pinned, so that a block of which only the end
+    /// is still needed counts whole.
     pub fn room(&self) -> usize {
-        let held = self.held();
-        self.limit_bytes.saturating_sub(usize::try_from(held).unwrap_or(usize::MAX))
+        self.limit_bytes.saturating_sub(self.pinned_bytes)
     }
 
     /// Appends `piece` at `write_seq`; an empty one does nothing.

@@ -1,7 +1,7 @@
 //! What a connection sends next: what its subflows have, then what the scheduler gives them.
 
 use super::connection::{Connection, Ctx, Emission, Stage};
-use super::hook::{Hook, Mode};
+use super::hook::{DSS_BYTES_MAX, Hook, Mode};
 use super::mapping::Mapping;
 use super::send::DataFin;
 use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
@@ -91,7 +91,7 @@ impl Connection {
         let unsent = snd.buffer.unsent();
         self.timing.cork_until = None;
         let Some(flow) = self.subflows.iter().find_map(Subflow::flow) else { return true };
-        let mss = flow.payload_mss(28);
+        let mss = flow.payload_mss(DSS_BYTES_MAX);
         if self.nodelay || snd.is_closed() || unsent >= u64::from(flow.burst_bytes(mss)) {
             return true;
         }
@@ -164,7 +164,7 @@ impl Connection {
     fn worthwhile_window(&self) -> u64 {
         let snd = &self.data.snd;
         let left = snd.window_left();
-        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1, |f| f.payload_mss(28));
+        let mss = self.subflows.iter().find_map(Subflow::flow).map_or(1, |f| f.payload_mss(DSS_BYTES_MAX));
         let scrap = left < u64::from(mss) && left < snd.buffer.unsent() && snd.buffer.unacked() > 0;
         if scrap { 0 } else { left }
     }
@@ -205,7 +205,7 @@ impl Connection {
         let window_left = u32::try_from(self.data.snd.window_left()).unwrap_or(u32::MAX);
         let Some(subflow) = self.subflows.get_mut(index) else { return false };
         let Phase::Open(flow) = &mut subflow.phase else { return false };
-        let mss = flow.payload_mss(28);
+        let mss = flow.payload_mss(DSS_BYTES_MAX);
         let ssn = flow.queue_end();
         // RFC 8684 §3.1: the first data carries MP_CAPABLE, whose copy on a second wire segment would
         // make no sense.
@@ -228,7 +228,7 @@ impl Connection {
     /// Sends bytes in flight again on another subflow.
     fn give_again(&mut self, ctx: &mut Ctx<'_>, index: usize, from: Dsn, max_bytes: u32) -> bool {
         let Some(flow) = self.subflows.get_mut(index).and_then(Subflow::flow_mut) else { return false };
-        let mss = flow.payload_mss(28);
+        let mss = flow.payload_mss(DSS_BYTES_MAX);
         let room = flow.room(ctx.now).max(u32::from(mss));
         let max = max_bytes.min(room).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
         let Some(bytes) = self.data.snd.buffer.slice(from, max) else {
@@ -282,7 +282,7 @@ fn view_of(now: Instant, index: usize, subflow: &Subflow, flow: &SubflowFlow) ->
         room_bytes: flow.room(now),
         pacing_rate: flow.pacing_rate().unwrap_or(0),
         delivery_rate: flow.delivery_rate(),
-        mss: flow.payload_mss(28),
+        mss: flow.payload_mss(DSS_BYTES_MAX),
         backup: subflow.mp.is_backup(),
         suspect: flow.is_suspect(),
     }

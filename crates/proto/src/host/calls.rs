@@ -251,7 +251,7 @@ impl Host {
         self.connection(id).map(Connection::info).ok_or(CallError::NotFound)
     }
 
-    /// Its subflows, in order of creation.
+    /// Its subflows, in order of creation; the latest closed ones too, in state `Closed`.
     ///
     /// # Errors
     /// [`CallError::NotFound`].

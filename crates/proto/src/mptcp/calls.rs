@@ -143,9 +143,12 @@ impl Connection {
         }
     }
 
-    /// What each subflow tells of itself.
+    /// What each subflow tells of itself, and the latest closed ones as they ended; in order of creation.
     pub(crate) fn subflow_infos(&self) -> Subflows {
-        self.subflows.iter().map(subflow_info).collect()
+        let mut infos: Subflows =
+            self.closed.iter().cloned().chain(self.subflows.iter().map(subflow_info)).collect();
+        infos.sort_by_key(|info| info.id);
+        infos
     }
 
     /// Octets held in queues.
@@ -154,7 +157,7 @@ impl Connection {
     }
 }
 
-fn subflow_info(subflow: &Subflow) -> SubflowInfo {
+pub(super) fn subflow_info(subflow: &Subflow) -> SubflowInfo {
     let mut info = SubflowInfo {
         id: subflow.id,
         local: subflow.local,

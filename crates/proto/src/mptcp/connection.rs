@@ -12,14 +12,15 @@ use core::net::SocketAddr;
 use polytcp_wire::icmp::IcmpError;
 use polytcp_wire::mptcp::{AddAddr, AddressIds, MptcpOption};
 
+use super::calls::subflow_info;
 use super::hook::{Data, FallbackReason, Hook, Inbox, Mode};
 use super::key::{Key, Token};
 use super::recv::DataRecv;
 use super::send::DataSend;
-use super::subflow::{Confirmation, Keys, Phase, Subflow, SubflowFlow, SubflowState};
+use super::subflow::{Confirmation, Keys, Phase, Subflow, SubflowFlow, SubflowState as MptcpState};
 use crate::config::HostConfig;
 use crate::counters::Counters;
-use crate::host::socket::{ClosedTotals, ConnectionError, Readiness};
+use crate::host::socket::{ClosedTotals, ConnectionError, Readiness, SubflowInfo, SubflowState};
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
 use crate::sched::{self, Scheduler, SubflowView};
@@ -30,6 +31,9 @@ use crate::tcp::opening::Agreed;
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
+
+/// Closed subflows that a connection can still tell of; of older ones only the totals stay.
+const CLOSED_MAX: usize = 8;
 
 /// What a connection borrows from its host for the length of one call.
 pub struct Ctx<'a> {
@@ -183,6 +187,8 @@ pub struct Connection {
     pub(crate) notices: VecDeque<Notice>,
     pub(super) timing: Timing,
     pub(super) closed_totals: ClosedTotals,
+    /// The latest closed subflows, as they ended.
+    pub(super) closed: VecDeque<SubflowInfo>,
     pub(super) opportunistic_at: Option<Dsn>,
     /// Path-manager state.
     pub(crate) pm: crate::pm::kernel::ConnectionState,
@@ -263,6 +269,7 @@ impl Connection {
                 unheard: 0,
             },
             closed_totals: ClosedTotals::default(),
+            closed: VecDeque::new(),
             opportunistic_at: None,
             pm: crate::pm::kernel::ConnectionState::default(),
             reported: Readiness::default(),
@@ -302,7 +309,7 @@ impl Connection {
         remote: SocketAddr,
         interface: InterfaceId,
         phase: Phase,
-        mp: SubflowState,
+        mp: MptcpState,
     ) -> u32 {
         let id = self.next_subflow_id;
         self.next_subflow_id += 1;
@@ -517,6 +524,10 @@ impl Connection {
         let subflow = self.subflows.remove(index);
         self.scheduler.on_subflows_changed();
         self.opportunistic_at = None;
+        if self.closed.len() == CLOSED_MAX {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(SubflowInfo { state: SubflowState::Closed, ..subflow_info(&subflow) });
         if let Some(flow) = subflow.flow() {
             let totals = flow.totals();
             self.closed_totals.count += 1;

@@ -280,7 +280,7 @@ fn a_join_whose_third_ack_is_never_answered_is_given_up() {
     s.receives(syn_ack().on(1).mss(1460).sack_ok().wscale(7).join_syn_ack())
         .sends(ack(1, 1).on(1).join_ack());
     s.idles(secs(3600));
-    assert_eq!(s.host.subflows(s.id()).unwrap().len(), 1, "after an hour");
+    assert_eq!(subflows(&s), 1, "after an hour");
 }
 
 #[test]

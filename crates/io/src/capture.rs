@@ -31,6 +31,9 @@ use crate::segment;
 /// Octets of the file's buffer; some thirty of the largest packets, so that a burst is one write.
 const BUFFER_BYTES: usize = 2 << 20;
 
+/// More than what a packet's block takes beside the packet.
+const BLOCK_BYTES: usize = 128;
+
 /// `if_tsresol`: timestamps count in 10^-9 seconds.
 const NANOSECONDS: u8 = 9;
 
@@ -150,7 +153,16 @@ impl CaptureFile {
             data: Cow::Borrowed(&packet),
             options: vec![EnhancedPacketOption::Flags(flags)],
         };
-        if state.write(|writer| writer.write_pcapng_block(block).map(drop).map_err(io_error)).is_ok() {
+        let room_wanted = packet.len() + BLOCK_BYTES;
+        let written = state.write(|writer| {
+            // The file always ends with a whole packet, also when the process ends without flushing.
+            let buffer = writer.get_mut();
+            if buffer.capacity() - buffer.buffer().len() < room_wanted {
+                buffer.flush()?;
+            }
+            writer.write_pcapng_block(block).map(drop).map_err(io_error)
+        });
+        if written.is_ok() {
             state.packets += 1;
         }
         state.scratch = packet;

@@ -13,7 +13,7 @@ use polytcp_wire::mptcp::{
 };
 use polytcp_wire::tcp_options::MptcpOptions;
 
-use super::key::{Token, add_addr_hmac, verify_add_addr_hmac};
+use super::key::{add_addr_hmac, verify_add_addr_hmac};
 use super::mapping::{MappingFault, PeerMapping};
 use super::recv::DataRecv;
 use super::send::{DataFin, DataSend};
@@ -385,14 +385,6 @@ pub fn understood_capable(options: &MptcpOptions) -> Option<Capable> {
                 && !capable.flags.checksum_required;
             (version && flags).then_some(*capable)
         }
-        _ => None,
-    })
-}
-
-/// The token that a segment's MP_JOIN SYN names.
-pub fn join_token(options: &MptcpOptions) -> Option<Token> {
-    options.iter().find_map(|option| match option {
-        MptcpOption::Join(Join::Syn { token, .. }) => Some(Token(*token)),
         _ => None,
     })
 }

@@ -352,11 +352,6 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.mss.saturating_sub(stamps + reserved as u16).max(1)
     }
 
-    /// When something was received last.
-    pub fn last_received_at(&self) -> Instant {
-        self.rcv.last_at
-    }
-
     /// Memory that out-of-order payload pins, in octets.
     pub fn out_of_order_bytes(&self) -> usize {
         self.rcv.out_of_order.buffer_bytes()

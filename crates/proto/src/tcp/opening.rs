@@ -181,11 +181,6 @@ impl Opening {
         if self.sent == 1 { self.first_sent.map(|sent| now.since(sent)) } else { None }
     }
 
-    /// True in SYN-RECEIVED.
-    pub fn is_syn_received(&self) -> bool {
-        matches!(self.side, Side::SynReceived { .. })
-    }
-
     /// When [`poll_transmit`](Self::poll_transmit) has the next SYN or SYN/ACK.
     pub fn deadline(&self) -> Instant {
         self.deadline

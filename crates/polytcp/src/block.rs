@@ -18,12 +18,12 @@ const BLOCK_BYTES_MAX: usize = 4 * PIECE_BYTES_MAX;
 const BLOCK_BYTES_MIN: usize = 4 * 1024;
 
 /// Bytes of the largest block that is made for small writes to share.
-const SHARED_BYTES_MAX: usize = 64 * 1024;
+const SHARED_BYTES_MAX: usize = 256 * 1024;
 
 /// Spent blocks that a stack remembers at most.
 const SPENT_MAX: usize = 16;
 
-/// Large blocks of a stack that are spent: each is filled again once its last octet was acknowledged.
+/// Blocks of a stack from [`SHARED_BYTES_MAX`] on that are spent: each is filled again once its last octet was acknowledged.
 ///
 /// Fresh memory of this size comes from the kernel page by page; in a profile of uploads that was a third
 /// of the writer's time. At most [`SPENT_MAX`] blocks of [`BLOCK_BYTES_MAX`] are remembered.
@@ -33,7 +33,7 @@ pub(crate) struct BlockPool(Mutex<VecDeque<BytesMut>>);
 impl BlockPool {
     /// An empty block of at least `bytes`.
     fn take(&self, bytes: usize) -> BytesMut {
-        if bytes == BLOCK_BYTES_MAX {
+        if bytes >= SHARED_BYTES_MAX {
             let mut spent = lock(&self.0);
             if let Some(at) = (0..spent.len()).find(|&at| spent[at].try_reclaim(bytes)) {
                 return spent.remove(at).unwrap_or_default();
@@ -42,7 +42,7 @@ impl BlockPool {
         BytesMut::with_capacity(bytes)
     }
 
-    /// Remembers a large block whose room is used up; it is still being sent.
+    /// Remembers a block of at least [`SHARED_BYTES_MAX`] whose room is used up; it is still being sent.
     fn retire(&self, block: BytesMut) {
         let mut spent = lock(&self.0);
         if spent.len() == SPENT_MAX {
@@ -57,7 +57,7 @@ pub(crate) struct Block {
     /// Always empty; its capacity is the free tail of the block.
     tail: BytesMut,
     next_bytes: usize,
-    /// The tail is of a block of [`BLOCK_BYTES_MAX`].
+    /// The tail is of a block of at least [`SHARED_BYTES_MAX`].
     is_large: bool,
 }
 
@@ -76,7 +76,7 @@ impl Block {
                 pool.retire(spent);
             }
             let wanted = wanted.max(bytes.len());
-            self.is_large = wanted == BLOCK_BYTES_MAX;
+            self.is_large = wanted >= SHARED_BYTES_MAX;
             self.tail = pool.take(wanted);
             self.next_bytes = (2 * self.next_bytes).min(SHARED_BYTES_MAX);
         }

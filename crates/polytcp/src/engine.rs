@@ -45,17 +45,11 @@ impl Shared {
         let mut gone = Vec::new();
         let mut core = self.lock();
         let now = monotonic_now();
-        for (interface, packet) in driver.batch.drain(..) {
-            core.host.handle_packet(now, interface, packet);
-        }
         for slot in self.slots.iter().filter(|slot| slot.take_failure()) {
             core.host.set_link(now, slot.interface, LinkState::Down);
             gone.push(slot);
         }
-        if core.host.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            core.host.handle_timeout(now);
-        }
-        let after = self.settle(&mut core, now);
+        let after = self.drive(&mut core, now, driver.batch.drain(..));
         drop(core);
         drop(driver);
 
@@ -96,7 +90,7 @@ pub(crate) fn run(shared: &Arc<Shared>, linger: Duration) {
         if stopping {
             let now = monotonic_now();
             let until = *linger_until.get_or_insert(now + linger);
-            let connections = shared.look(|core| core.host.accounting().connections);
+            let connections = shared.look(|core| core.host.connection_count());
             if connections == 0 || now >= until {
                 tracing::debug!(connections, "engine ends");
                 return;

@@ -34,18 +34,20 @@ pub(crate) fn block_on<T>(
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     mut sleep: impl FnMut(&dyn Fn() -> bool) -> bool,
 ) -> Option<T> {
-    let (parker, waker) = PARKER.with(|cell| cell.get_or_init(new_parker).clone());
-    let mut context = Context::from_waker(&waker);
-    loop {
-        // A wake-up meant for an earlier wait of this thread is none for this one.
-        parker.woken.store(false, Ordering::SeqCst);
-        if let Poll::Ready(value) = poll(&mut context) {
-            return Some(value);
+    PARKER.with(|cell| {
+        let (parker, waker) = cell.get_or_init(new_parker);
+        let mut context = Context::from_waker(waker);
+        loop {
+            // A wake-up meant for an earlier wait of this thread is none for this one.
+            parker.woken.store(false, Ordering::SeqCst);
+            if let Poll::Ready(value) = poll(&mut context) {
+                return Some(value);
+            }
+            if !sleep(&|| parker.woken.load(Ordering::SeqCst)) {
+                return None;
+            }
         }
-        if !sleep(&|| parker.woken.load(Ordering::SeqCst)) {
-            return None;
-        }
-    }
+    })
 }
 
 /// Parks the thread until it was `woken` or `until` has passed; says whether it was woken.

@@ -12,7 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use polytcp_io::monotonic_now;
-use polytcp_proto::host::Host;
+use polytcp_proto::host::{Event, Host, drive};
+use polytcp_proto::packet::{InterfaceId, Received, Transmit};
+use polytcp_proto::pm::command::PmEvent;
 use polytcp_proto::time::{Duration, Instant};
 
 use crate::block::BlockPool;
@@ -54,6 +56,35 @@ pub(crate) struct Shared {
     pub(crate) leadership: Option<Leadership>,
     /// Rounds done so far.
     pub(crate) rounds: AtomicU64,
+}
+
+/// Where the host's outputs go under the lock: to the rings, and to those who are to be woken after it.
+struct Outlet<'a> {
+    slots: &'a [DeviceSlot],
+    waiters: &'a mut Waiters,
+    subscribers: &'a mut Subscribers,
+    wakers: Vec<Waker>,
+}
+
+impl drive::Outputs for Outlet<'_> {
+    fn has_room(&self) -> bool {
+        !self.slots.iter().any(DeviceSlot::is_full)
+    }
+
+    fn transmit(&mut self, packet: Transmit) {
+        match self.slots.get(packet.interface.0 as usize) {
+            Some(slot) => slot.push(packet),
+            None => debug_assert!(false, "the host named {:?}, which has no device", packet.interface),
+        }
+    }
+
+    fn event(&mut self, host: &Host, event: Event) {
+        self.waiters.on_event(event, host, &mut self.wakers);
+    }
+
+    fn pm_event(&mut self, event: &PmEvent) {
+        self.subscribers.publish(event, &mut self.wakers);
+    }
 }
 
 /// What is left to do after the lock.
@@ -140,35 +171,39 @@ impl Shared {
     }
 
     /// Takes the host's outputs. Nothing of this makes a system call.
-    pub(crate) fn settle(&self, core: &mut Core, now: Instant) -> After {
-        self.fill_rings(&mut core.host, now);
-        let mut wakers = Vec::new();
-        while let Some(event) = core.host.poll_event() {
-            core.waiters.on_event(event, &core.host, &mut wakers);
+    fn settle(&self, core: &mut Core, now: Instant) -> After {
+        self.collect(core, |host, outlet| drive::settle(host, now, outlet))
+    }
+
+    /// Hands packets to the host, lets it do what is due, and takes its outputs. As
+    /// [`settle`](Self::settle), under the lock.
+    pub(crate) fn drive(
+        &self,
+        core: &mut Core,
+        now: Instant,
+        packets: impl Iterator<Item = (InterfaceId, Received)>,
+    ) -> After {
+        self.collect(core, |host, outlet| drive::round(host, now, packets, outlet))
+    }
+
+    fn collect(
+        &self,
+        core: &mut Core,
+        drive: impl FnOnce(&mut Host, &mut Outlet<'_>) -> drive::Settled,
+    ) -> After {
+        let Core { host, waiters, subscribers } = &mut *core;
+        let mut outlet = Outlet { slots: &self.slots, waiters, subscribers, wakers: Vec::new() };
+        let settled = drive(host, &mut outlet);
+        let mut wakers = outlet.wakers;
+        if settled.held_back {
+            self.held_back.store(true, Ordering::Release);
         }
-        while let Some(event) = core.host.poll_pm_event() {
-            core.subscribers.publish(&event, &mut wakers);
-        }
-        if core.waiters.any(Source::Idle) && core.host.accounting().connections == 0 {
+        if core.host.connection_count() == 0 && core.waiters.any(Source::Idle) {
             core.waiters.take_all(Source::Idle, &mut wakers);
         }
         // Compared under the lock: see `Reactor::alarm_at`.
-        let alarm = core.host.poll_timeout().filter(|deadline| *deadline < self.reactor.alarm_at());
+        let alarm = settled.deadline.filter(|deadline| *deadline < self.reactor.alarm_at());
         After { wakers, alarm }
-    }
-
-    fn fill_rings(&self, host: &mut Host, now: Instant) {
-        loop {
-            if self.slots.iter().any(DeviceSlot::is_full) {
-                self.held_back.store(true, Ordering::Release);
-                return;
-            }
-            let Some(packet) = host.poll_transmit(now) else { return };
-            match self.slots.get(packet.interface.0 as usize) {
-                Some(slot) => slot.push(packet),
-                None => debug_assert!(false, "the host named {:?}, which has no device", packet.interface),
-            }
-        }
     }
 
     /// Does what had to wait for the lock to be free. Wakes first: a woken thread works on while this

@@ -213,15 +213,22 @@ impl Socket {
             let room = ready!(self.poll_room(cx, key))?;
             bytes.len().min(room.max(EAGER_BYTES_MAX)).min(PIECE_BYTES_MAX)
         };
-        let mut piece = Some(block.fill(&bytes[..len], &self.shared().blocks));
+        let mut piece = Piece::Growing(block.fill(&bytes[..len], &self.shared().blocks));
+        if len <= EAGER_BYTES_MAX {
+            match self.shared().look(|core| core.host.gather(self.id, piece)) {
+                Ok(()) => return Poll::Ready(Ok(len)),
+                Err(returned) => piece = returned,
+            }
+        }
+        let mut piece = Some(piece);
         let answer = self.poll_call(cx, key, Interest::Write, |host, now| {
             if host.write_room(self.id)? == 0 {
                 return Ok(None);
             }
             let Some(piece) = piece.take() else { return Ok(None) };
-            host.write(now, self.id, Piece::Growing(piece)).map(|()| Some(len))
+            host.write(now, self.id, piece).map(|()| Some(len))
         });
-        if let Some(unused) = piece {
+        if let Some(Piece::Growing(unused)) = piece {
             block.take_back(unused);
         }
         answer

@@ -256,3 +256,42 @@ fn both_directions_at_once_over_lossy_paths() {
         assert!(done, "seed {seed}: {read:?}");
     }
 }
+
+/// Small writes behind a segment that is under way gather without a poll, and leave by the timer.
+#[test]
+fn small_writes_gather_and_leave_in_time() {
+    let mut world = world(4, &[mbit(100, 10)]);
+    let ids = world.establish();
+    let mut at = 100_000;
+    world.transfer(Side::Client, ids, at, secs(5));
+    world.run_for(ms(100));
+    // One block of memory, as a socket fills it.
+    let mut block = pattern(at, 10_000);
+    let mut piece = |len: u64| Piece::Growing(block.split_to(len as usize));
+    let mss = u64::from(world.client.subflows(ids.0).unwrap()[0].mss_bytes);
+    let Err(returned) = world.client.gather(ids.0, piece(mss)) else { panic!("nothing is under way") };
+    let sent = world.packets;
+    for piece in [returned, piece(100)] {
+        world.client.write(world.now, ids.0, piece).unwrap();
+        world.flush();
+        assert_eq!(world.packets, sent + 1, "a small write waits for more");
+    }
+    let mut gathered = 100;
+    while world.client.gather(ids.0, piece(100)).is_ok() {
+        gathered += 100;
+        assert!(gathered < 1500, "a full segment does not wait");
+    }
+    assert!(gathered >= 1300, "only a full segment does not wait, not one of {gathered}");
+    world.flush();
+    assert_eq!(world.packets, sent + 1);
+    at += mss + gathered;
+    let mut received = 100_000;
+    // One way, the gathering, and little more.
+    assert!(world.run_until(ms(11), |w| {
+        while let Ok(ReadOutcome::Data(data)) = w.server.read(w.now, ids.1, usize::MAX) {
+            check_pattern(received, &data);
+            received += data.len() as u64;
+        }
+        received == at
+    }));
+}

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::arena::{Arena, KERNEL_CC, KernelArena, StackArena};
 use super::cores::Cores;
 use super::figures::{Rounds, Series, ratio};
-use super::pump::{Check, Measured, transfer};
+use super::pump::{Check, Load, Measured, transfer};
 use super::{Peer, Way, parse_cc};
 use crate::failure::Failure;
 use crate::pattern::Pattern;
@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// Bytes of one transfer, with a suffix k, M or G of 1024; from 1M to 64G.
     #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = parse_size)]
     size: u64,
+    /// Bytes of one write of the sender, with a suffix k, M or G of 1024; from 1 to 1M.
+    #[arg(long, value_name = "BYTES", default_value = "256k", value_parser = parse_write)]
+    write: usize,
     /// The stack's congestion control [default: cubic].
     #[arg(long, value_name = "NAME", value_parser = parse_cc)]
     cc: Option<String>,
@@ -42,6 +45,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
     if (1 << 20..=64 << 30).contains(&size) { Ok(size) } else { Err("a transfer has 1M to 64G".to_owned()) }
 }
 
+fn parse_write(text: &str) -> Result<usize, String> {
+    let size = units::parse_size(text)?;
+    if (1..=1 << 20).contains(&size) { Ok(size as usize) } else { Err("a write has 1 to 1M".to_owned()) }
+}
+
 /// The JSON object.
 #[derive(Serialize)]
 struct Report {
@@ -49,6 +57,7 @@ struct Report {
     paths: u8,
     mtu: u16,
     size: u64,
+    write: usize,
     cc: String,
     kernel_cc: &'static str,
     rounds: u32,
@@ -88,7 +97,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     let kernels = KernelArena::direct(args.paths, args.mtu)?;
     let pattern = Pattern::new(1);
     let measure = |arena: &dyn Arena, way: Way, check: Check| -> Result<Measured, Failure> {
-        transfer(&arena.connect()?, way, args.size, &pattern, check, cores)
+        let load = Load { size: args.size, write_bytes: args.write };
+        transfer(&arena.connect()?, way, load, &pattern, check, cores)
     };
     let arenas: [&dyn Arena; 2] = [&stack, &kernels];
     // One figure has a row for each contestant and a column for each way.
@@ -117,6 +127,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         paths: args.paths,
         mtu: args.mtu,
         size: args.size,
+        write: args.write,
         cc: args.cc.clone().unwrap_or_else(|| "cubic".to_owned()),
         kernel_cc: KERNEL_CC,
         rounds: args.rounds,
@@ -134,10 +145,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     table_line("down", stack_down, kernel_down);
     output::line("");
     output::line(&format!(
-        "Gbit/s, medians of {} rounds of {}, {} paths of MTU {}; polytcp with {}, kernel with {KERNEL_CC}; CPU \
+        "Gbit/s, medians of {} rounds of {} in writes of {}, {} paths of MTU {}; polytcp with {}, kernel with {KERNEL_CC}; CPU \
          time without the server's thread",
         args.rounds,
         units::bytes(args.size),
+        units::bytes(args.write as u64),
         args.paths,
         args.mtu,
         report.cc,

@@ -12,7 +12,7 @@ use crate::duplex::{Duplex, explain};
 use crate::failure::Failure;
 use crate::pattern::Pattern;
 
-/// Octets of one write or read, on both sides and for both stacks.
+/// Octets of one read, on both sides and for both stacks.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Whether the receiver compares what it reads.
@@ -20,6 +20,15 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub(super) enum Check {
     EveryOctet,
     LengthOnly,
+}
+
+/// What is carried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Octets in all.
+    pub(super) size: u64,
+    /// Octets of one write.
+    pub(super) write_bytes: usize,
 }
 
 /// What a transfer took.
@@ -31,11 +40,11 @@ pub(super) struct Measured {
     pub(super) client_cpu: Duration,
 }
 
-/// Carries `size` octets one way, and ends the connection.
+/// Carries `load` one way, and ends the connection.
 pub(super) fn transfer(
     ends: &Match,
     way: Way,
-    size: u64,
+    load: Load,
     pattern: &Pattern,
     check: Check,
     cores: Option<Cores>,
@@ -47,9 +56,9 @@ pub(super) fn transfer(
         start_line.wait();
         let started = Instant::now();
         if sends {
-            send(stream, size, pattern)?;
+            send(stream, load, pattern)?;
         } else {
-            receive(stream, size, pattern, check)?;
+            receive(stream, load.size, pattern, check)?;
         }
         let ended = Instant::now();
         if sends {
@@ -95,10 +104,10 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn send(stream: &dyn Duplex, size: u64, pattern: &Pattern) -> io::Result<()> {
+fn send(stream: &dyn Duplex, load: Load, pattern: &Pattern) -> io::Result<()> {
     let mut sent = 0;
-    while sent < size {
-        let len = usize::try_from(size - sent).unwrap_or(usize::MAX).min(PIECE_BYTES);
+    while sent < load.size {
+        let len = usize::try_from(load.size - sent).unwrap_or(usize::MAX).min(load.write_bytes);
         stream.send_all(pattern.at(sent, len))?;
         sent += len as u64;
     }

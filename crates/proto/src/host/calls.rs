@@ -176,6 +176,20 @@ impl Host {
         result
     }
 
+    /// A [`write`](Self::write) that needs no time and leaves nothing to poll for, which is most of the
+    /// cost of a small one. It succeeds while the connection waits for more small writes, and gives the
+    /// piece back in every other case, closed connections included.
+    ///
+    /// # Errors
+    /// The piece, to be written by `write`.
+    pub fn gather(&mut self, id: ConnectionId, piece: Piece) -> Result<(), Piece> {
+        let Some(tenant) = self.tenant_mut(id) else { return Err(piece) };
+        let connection = &mut tenant.connection;
+        connection.gather(piece)?;
+        connection.reported = connection.readiness();
+        Ok(())
+    }
+
     /// Detaches at most `max` octets from the stream, without a copy.
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 //! # The contract
 //!
 //! Inputs: [`Host::handle_packet`], [`Host::handle_timeout`], the socket calls, [`Host::command`] and the
-//! calls that change interfaces. Each takes the time. After any of them the driver empties the outputs:
-//! [`Host::poll_transmit`] until `None`, then [`Host::poll_event`] until `None`, and asks
-//! [`Host::poll_timeout`] when it is needed next. The same inputs give the same outputs.
+//! calls that change interfaces. Each takes the time. After any of them the driver empties the outputs, as
+//! [`drive::settle`] does: [`Host::poll_transmit`], [`Host::poll_event`] and [`Host::poll_pm_event`] until
+//! `None`; then [`Host::poll_timeout`] tells when it is needed next. The same inputs give the same outputs.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -15,11 +15,13 @@
 //! | `demux` | from a packet to its connection |
 //! | `passive` | listeners and handshakes of peers that connect |
 //! | `paths` | the path manager's decisions carried out |
+//! | [`drive`] | the loop around a host, the same for the running stack and a simulation |
 //! | `emit` | from a segment to a packet |
 //! | [`wheel`], [`ports`] | timers; ephemeral ports |
 
 mod calls;
 mod demux;
+pub mod drive;
 mod emit;
 pub mod interface;
 mod passive;
@@ -298,6 +300,11 @@ impl Host {
     /// The host's counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Connections that the host holds, orphans included; what [`accounting`](Self::accounting) says, at once.
+    pub fn connection_count(&self) -> usize {
+        self.slots.len() - self.free_slots.len()
     }
 
     /// What the host holds at this moment.

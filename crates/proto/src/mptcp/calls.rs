@@ -30,6 +30,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Appends `piece` while small writes gather, that is when it changes nothing but the buffer: it does
+    /// not fill a segment, and the timer that sends it is set. Else gives it back.
+    pub(crate) fn gather(&mut self, piece: Piece) -> Result<(), Piece> {
+        let Some(cork) = self.timing.cork else { return Err(piece) };
+        let unsent = self.data.snd.buffer.unsent() + piece.len() as u64;
+        if unsent >= cork.full_bytes || !matches!(self.write_room(), Ok(1..)) {
+            return Err(piece);
+        }
+        self.data.snd.push(piece);
+        Ok(())
+    }
+
     /// Detaches at most `max` octets.
     pub(crate) fn read(&mut self, max: usize) -> Result<ReadOutcome, CallError> {
         if let Some(bytes) = self.data.rcv.read(max) {
@@ -98,7 +110,7 @@ impl Connection {
     /// Sets `TCP_NODELAY`.
     pub(crate) fn set_nodelay(&mut self, on: bool) {
         self.nodelay = on;
-        self.timing.cork_until = None;
+        self.timing.cork = None;
     }
 
     /// What the connection is ready for.

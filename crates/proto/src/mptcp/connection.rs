@@ -196,13 +196,22 @@ pub struct Connection {
     pub(crate) reported: Readiness,
 }
 
+/// Small writes gather.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cork {
+    /// Until then,
+    pub(super) until: Instant,
+    /// or until that many octets are unsent.
+    pub(super) full_bytes: u64,
+}
+
 /// Deadlines of the data level.
 #[derive(Debug)]
 pub(super) struct Timing {
     /// When a run was cut last, for the short wait in which small writes gather.
     pub(super) last_cut: Instant,
     /// Unsent data waits until then for more.
-    pub(super) cork_until: Option<Instant>,
+    pub(super) cork: Option<Cork>,
     /// The scheduler asked to be asked again.
     pub(super) schedule_at: Option<Instant>,
     /// Data or a window is overdue: see [`super::timeouts`].
@@ -257,7 +266,7 @@ impl Connection {
             notices: VecDeque::new(),
             timing: Timing {
                 last_cut: Instant::ZERO,
-                cork_until: None,
+                cork: None,
                 schedule_at: None,
                 stall_at: None,
                 stalls: 0,

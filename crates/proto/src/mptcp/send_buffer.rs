@@ -34,7 +34,7 @@ pub enum Piece {
 }
 
 impl Piece {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Fixed(bytes) => bytes.len(),
             Self::Growing(bytes) => bytes.len(),

@@ -41,7 +41,7 @@ impl Connection {
         let bare = timing.bare_since.filter(|_| self.stage == Stage::Established);
         let orphaned = timing.orphaned_at.filter(|_| !self.subflows.is_empty() || bare.is_some());
         flows
-            .chain(timing.cork_until)
+            .chain(timing.cork.map(|cork| cork.until))
             .chain(timing.schedule_at)
             .chain(timing.stall_at)
             .chain(self.fin_again_at())
@@ -64,8 +64,8 @@ impl Connection {
         for index in (0..self.subflows.len()).rev() {
             self.handle_subflow_timeout(ctx, index);
         }
-        if self.timing.cork_until.is_some_and(|at| at <= ctx.now) {
-            self.timing.cork_until = None;
+        if self.timing.cork.is_some_and(|cork| cork.until <= ctx.now) {
+            self.timing.cork = None;
         }
         if self.fin_again_at().is_some_and(|at| at <= ctx.now) {
             self.data.snd.on_fin_sent(ctx.now);

@@ -1,6 +1,6 @@
 //! What a connection sends next: what its subflows have, then what the scheduler gives them.
 
-use super::connection::{Connection, Ctx, Emission, Stage};
+use super::connection::{Connection, Cork, Ctx, Emission, Stage};
 use super::hook::{DSS_BYTES_MAX, Hook, Mode};
 use super::mapping::Mapping;
 use super::send::DataFin;
@@ -90,19 +90,20 @@ impl Connection {
     fn may_cut(&mut self, now: Instant) -> bool {
         let snd = &self.data.snd;
         let unsent = snd.buffer.unsent();
-        self.timing.cork_until = None;
+        self.timing.cork = None;
         let Some(flow) = self.subflows.iter().find_map(Subflow::flow) else { return true };
         let mss = flow.payload_mss(DSS_BYTES_MAX);
-        if self.nodelay || snd.is_closed() || unsent >= u64::from(flow.burst_bytes(mss)) {
+        let full_bytes = u64::from(flow.burst_bytes(mss));
+        if self.nodelay || snd.is_closed() || unsent >= full_bytes {
             return true;
         }
         let small_unacked = snd.small_end.is_some_and(|end| end.after(snd.buffer.snd_una()));
         if unsent < u64::from(mss) && small_unacked {
             return false;
         }
-        let busy_until = self.timing.last_cut + CORK;
-        if now < busy_until && snd.buffer.unacked() > 0 {
-            self.timing.cork_until = Some(busy_until);
+        let until = self.timing.last_cut + CORK;
+        if now < until && snd.buffer.unacked() > 0 {
+            self.timing.cork = Some(Cork { until, full_bytes });
             return false;
         }
         true

@@ -7,11 +7,12 @@ use std::num::NonZeroU64;
 use bytes::{Bytes, BytesMut};
 use polytcp_netem::{Link, LinkConfig, Ratio};
 use polytcp_proto::config::HostConfig;
+use polytcp_proto::host::drive::{self, Outputs};
 use polytcp_proto::host::{
-    ConnectOptions, ConnectionId, Host, InterfaceConfig, ListenOptions, ListenerId, Piece, ReadOutcome,
+    ConnectOptions, ConnectionId, Event, Host, InterfaceConfig, ListenOptions, ListenerId, Piece, ReadOutcome,
 };
 use polytcp_proto::packet::{InterfaceId, Received, Transmit};
-use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
+use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand, PmEvent};
 use polytcp_proto::time::{Duration, Instant};
 use polytcp_wire::virtio::Checksum;
 use rand_chacha::ChaCha8Rng;
@@ -128,31 +129,21 @@ impl World {
 
     /// Sends what both hosts have.
     pub fn flush(&mut self) {
-        loop {
-            let mut moved = false;
-            for side in [Side::Client, Side::Server] {
-                let now = self.now;
-                while let Some(mut packet) = self.host(side).poll_transmit(now) {
-                    moved = true;
-                    self.packets += 1;
-                    let path = packet.interface.0 as usize;
-                    assert!(packet.len() <= 1500, "a packet of {} bytes", packet.len());
-                    if !(self.filter)(now, side, path, &mut packet) {
-                        continue;
-                    }
-                    let len = packet.len() as u32;
-                    let received = received(&packet);
-                    let link = match side {
-                        Side::Client => &mut self.paths[path].up,
-                        Side::Server => &mut self.paths[path].down,
-                    };
-                    let _ = link.push(now, received, len);
-                }
-            }
-            if !moved {
-                break;
-            }
+        for side in [Side::Client, Side::Server] {
+            let now = self.now;
+            let (host, mut wire) = self.ends(side);
+            let _ = drive::settle(host, now, &mut wire);
         }
+    }
+
+    /// A host, and where its packets go.
+    fn ends(&mut self, side: Side) -> (&mut Host, Wire<'_>) {
+        let Self { now, client, server, paths, filter, packets, .. } = self;
+        let host = match side {
+            Side::Client => client,
+            Side::Server => server,
+        };
+        (host, Wire { now: *now, side, paths, filter, packets })
     }
 
     pub fn next_deadline(&mut self) -> Option<Instant> {
@@ -171,16 +162,20 @@ impl World {
         assert!(self.stuck < 1000, "time stands still at {:?}", self.now);
         self.now = self.now.max(next);
         let now = self.now;
-        for path in 0..self.paths.len() {
-            while let Some(packet) = self.paths[path].up.pop(now) {
-                self.server.handle_packet(now, InterfaceId(path as u32), packet);
+        for side in [Side::Server, Side::Client] {
+            let mut arrived = Vec::new();
+            for (path, links) in self.paths.iter_mut().enumerate() {
+                let link = match side {
+                    Side::Client => &mut links.down,
+                    Side::Server => &mut links.up,
+                };
+                while let Some(packet) = link.pop(now) {
+                    arrived.push((InterfaceId(path as u32), packet));
+                }
             }
-            while let Some(packet) = self.paths[path].down.pop(now) {
-                self.client.handle_packet(now, InterfaceId(path as u32), packet);
-            }
+            let (host, mut wire) = self.ends(side);
+            let _ = drive::round(host, now, arrived, &mut wire);
         }
-        self.client.handle_timeout(now);
-        self.server.handle_timeout(now);
         true
     }
 
@@ -267,6 +262,39 @@ impl World {
         report.took = self.now.since(start);
         report
     }
+}
+
+/// The links as one side sends into them.
+struct Wire<'a> {
+    now: Instant,
+    side: Side,
+    paths: &'a mut [Path],
+    filter: &'a mut Filter,
+    packets: &'a mut u64,
+}
+
+impl Outputs for Wire<'_> {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn transmit(&mut self, mut packet: Transmit) {
+        *self.packets += 1;
+        let path = packet.interface.0 as usize;
+        assert!(packet.len() <= 1500, "a packet of {} bytes", packet.len());
+        if !(self.filter)(self.now, self.side, path, &mut packet) {
+            return;
+        }
+        let link = match self.side {
+            Side::Client => &mut self.paths[path].up,
+            Side::Server => &mut self.paths[path].down,
+        };
+        let _ = link.push(self.now, received(&packet), packet.len() as u32);
+    }
+
+    fn event(&mut self, _: &Host, _: Event) {}
+
+    fn pm_event(&mut self, _: &PmEvent) {}
 }
 
 #[derive(Debug, Default)]

@@ -205,13 +205,13 @@ impl Socket {
             return Poll::Ready(Ok(0));
         }
         let mut block = lock(&self.block);
-        // Copied here, without the host's lock. A small write is copied before asking, and may exceed the
-        // room by less than itself.
+        // Copied here, without the host's lock. A small write is copied before asking; what exceeds the room
+        // is not used.
         let len = if bytes.len() <= EAGER_BYTES_MAX {
             bytes.len()
         } else {
             let room = ready!(self.poll_room(cx, key))?;
-            bytes.len().min(room.max(EAGER_BYTES_MAX)).min(PIECE_BYTES_MAX)
+            bytes.len().min(room).min(PIECE_BYTES_MAX)
         };
         let mut piece = Piece::Growing(block.fill(&bytes[..len], &self.shared().blocks));
         if len <= EAGER_BYTES_MAX {
@@ -222,11 +222,13 @@ impl Socket {
         }
         let mut piece = Some(piece);
         let answer = self.poll_call(cx, key, Interest::Write, |host, now| {
-            if host.write_room(self.id)? == 0 {
+            let room = host.write_room(self.id)?;
+            if room == 0 {
                 return Ok(None);
             }
-            let Some(piece) = piece.take() else { return Ok(None) };
-            host.write(now, self.id, piece).map(|()| Some(len))
+            let Some(mut piece) = piece.take() else { return Ok(None) };
+            piece.truncate(room);
+            host.write(now, self.id, piece).map(|()| Some(len.min(room)))
         });
         if let Some(Piece::Growing(unused)) = piece {
             block.take_back(unused);
@@ -253,7 +255,7 @@ impl Socket {
             if room == 0 {
                 return Ok(None);
             }
-            let piece = chunk.split_to(chunk.len().min(room.max(CHUNK_BYTES_MIN)));
+            let piece = chunk.split_to(chunk.len().min(room));
             host.write(now, self.id, Piece::Fixed(piece)).map(Some)
         })
     }

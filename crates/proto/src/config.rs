@@ -20,10 +20,11 @@ pub struct HostConfig {
 #[derive(Clone, Debug)]
 pub struct TcpConfig {
     /// Send buffer of one connection in bytes: accepted from the application, not yet acknowledged at
-    /// data level. Default 4 MiB, which fills 335 Mbit/s at 100 ms; a write may exceed it by one piece.
+    /// data level, by whole blocks of memory. Default 4 MiB, which fills 335 Mbit/s at 100 ms.
     pub send_buffer_bytes: NonZeroU32,
-    /// Receive buffer of one connection in bytes, shared by its subflows: the announced window never
-    /// promises more. Default 6 MiB, Linux's `tcp_rmem[2]` before 6.x.
+    /// Receive buffer of one connection in bytes, shared by its subflows: what is held for it, by the
+    /// memory that it pins. The announced window promises seven eighths of it at most
+    /// ([`recv_window_bytes`](Self::recv_window_bytes)). Default 6 MiB, Linux's `tcp_rmem[2]` before 6.x.
     pub recv_buffer_bytes: NonZeroU32,
     /// Name of the congestion control of new flows, one of [`crate::tcp::cc::AVAILABLE`]
     /// (`net.ipv4.tcp_congestion_control`). Default `cubic`.
@@ -83,6 +84,15 @@ impl Default for TcpConfig {
             backlog_max: 4_096,
             isn_near_wrap_bytes: None,
         }
+    }
+}
+
+impl TcpConfig {
+    /// Octets of payload that a receive window promises at most. The rest of the buffer is for what
+    /// memory costs beyond payload: headers that a payload pins, and a peer that sends a little more.
+    pub fn recv_window_bytes(&self) -> u32 {
+        let limit = self.recv_buffer_bytes.get();
+        limit - limit / 8
     }
 }
 

@@ -120,6 +120,7 @@ counters! {
     /// TCP: `TcpExt` of /proc/net/netstat.
     TcpExt "TcpExt" {
         embryonic_rsts "EmbryonicRsts" "Resets received for half-open connections.";
+        ofo_pruned "OfoPruned" "Times that out-of-order data was given up for want of receive memory.";
         out_of_window_icmps "OutOfWindowIcmps" "ICMP errors that quote a sequence number outside the window, dropped.";
         time_wait "TW" "Connections that finished TIME-WAIT by its timer.";
         time_wait_recycled "TWRecycled" "TIME-WAITs that ended early for a new connection.";

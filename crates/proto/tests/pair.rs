@@ -114,6 +114,51 @@ fn a_slow_path_beside_a_fast_one_does_not_stall_a_small_window() {
     }
 }
 
+/// Small segments out of order cost more than their octets, and reinjection brings them twice.
+#[test]
+fn a_reader_that_pauses_on_lossy_paths_stays_within_its_memory() {
+    for seed in 0..10 {
+        let limit = 64 << 10;
+        let config = || {
+            let mut config = HostConfig::default();
+            config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(limit).unwrap();
+            config.tcp.send_buffer_bytes = std::num::NonZeroU32::new(limit).unwrap();
+            config
+        };
+        let lossy = with_loss(mbit(20, 20), 5.0);
+        let mut world = World::new(seed, &[lossy, lossy], config(), config());
+        world.endpoints(EndpointFlags::SUBFLOW);
+        let ids = world.establish();
+        world.run_for(ms(200));
+        world.client.set_nodelay(world.now, ids.0, true).unwrap();
+        let (mut written, mut received, mut most) = (0, 0, 0);
+        let mut next_read = world.now;
+        let all = 1_000_000;
+        let done = world.run_until(secs(600), |w| {
+            while written < all {
+                let len = w.client.write_room(ids.0).unwrap().min(60 + (written % 977) as usize);
+                if len == 0 {
+                    break;
+                }
+                w.client.write(w.now, ids.0, Piece::Growing(pattern(written, len))).unwrap();
+                written += len as u64;
+            }
+            most = most.max(w.server.accounting().buffered_bytes).max(w.client.accounting().buffered_bytes);
+            assert!(most <= limit as usize, "seed {seed}: {most} octets are held in {limit}");
+            if w.now >= next_read {
+                next_read = w.now + ms(300);
+                while let Ok(ReadOutcome::Data(data)) = w.server.read(w.now, ids.1, usize::MAX) {
+                    check_pattern(received, &data);
+                    received += data.len() as u64;
+                }
+            }
+            received >= all
+        });
+        assert!(done, "seed {seed}: {received} of {written}");
+        assert!(most > limit as usize / 2, "the buffers were not tried: {most}");
+    }
+}
+
 #[test]
 fn plain_tcp_on_either_side_makes_plain_tcp() {
     for (client_mptcp, server_mptcp) in [(false, true), (true, false), (false, false)] {

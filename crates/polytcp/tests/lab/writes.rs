@@ -10,8 +10,6 @@ use crate::stream_data::PIECE_BYTES;
 use crate::transfer::{Manner, Outcome, Way};
 use crate::world::{Client, Ends, Family, Plan, World};
 
-/// Octets of the largest block that the stack copies a write into.
-const BLOCK_BYTES: usize = 256 << 10;
 const NAP: Duration = Duration::from_secs(3);
 
 /// Runs the transfer, and checks what the stack held meanwhile.
@@ -32,11 +30,9 @@ fn within_memory(world: &World, ends: &Ends, way: Way, manner: Manner) -> (Outco
     });
     let peak = peak.load(Ordering::Relaxed);
     let tcp = &world.plan.config.tcp;
-    // The first block is held until its last octet is acknowledged. The receive window promises payload,
-    // while what is held counts by the memory that it pins, and the core takes a quarter beyond a promise.
     let limit = match way {
-        Way::Upload => tcp.send_buffer_bytes.get() as usize + BLOCK_BYTES,
-        Way::Download => tcp.recv_buffer_bytes.get() as usize / 2 * 3,
+        Way::Upload => tcp.send_buffer_bytes.get() as usize,
+        Way::Download => tcp.recv_buffer_bytes.get() as usize,
     };
     assert!(peak <= limit, "held {peak} bytes of {limit}\n{}", world.describe(Some(ends)));
     (outcome, peak)

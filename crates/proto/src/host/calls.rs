@@ -163,8 +163,8 @@ impl Host {
         self.connection(id).ok_or(CallError::NotFound)?.write_room()
     }
 
-    /// Appends a piece to the stream, whole. The caller asked [`write_room`](Self::write_room) before;
-    /// the send buffer may be exceeded by one piece.
+    /// Appends a piece to the stream, whole. The caller asked [`write_room`](Self::write_room) before, and
+    /// brings no more than that, or exceeds the send buffer.
     ///
     /// # Errors
     /// [`CallError`] when nothing can be written any more; the piece is gone then.

@@ -109,7 +109,7 @@ impl Host {
     /// What we offer in a SYN or SYN/ACK.
     pub(super) fn offer(&self, interface: InterfaceId, tuple: FourTuple) -> Offer {
         let mtu = self.interfaces.find(interface).map_or(1280, |i| i.config.mtu);
-        let window_bytes = self.config.tcp.recv_buffer_bytes.get();
+        let window_bytes = self.config.tcp.recv_window_bytes();
         let ipv6 = tuple.remote.is_ipv6();
         Offer {
             mss: emit::mss_for(mtu, ipv6),

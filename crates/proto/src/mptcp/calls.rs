@@ -35,7 +35,7 @@ impl Connection {
     pub(crate) fn gather(&mut self, piece: Piece) -> Result<(), Piece> {
         let Some(cork) = self.timing.cork else { return Err(piece) };
         let unsent = self.data.snd.buffer.unsent() + piece.len() as u64;
-        if unsent >= cork.full_bytes || !matches!(self.write_room(), Ok(1..)) {
+        if unsent >= cork.full_bytes || !self.write_room().is_ok_and(|room| room >= piece.len()) {
             return Err(piece);
         }
         self.data.snd.push(piece);

@@ -380,8 +380,7 @@ impl Connection {
             self.fail(ctx, ConnectionError::Aborted);
             return;
         }
-        let held = self.subflows.iter().filter_map(Subflow::flow).map(SubflowFlow::out_of_order_bytes).sum();
-        self.data.rcv.set_held_by_subflows(held);
+        self.keep_within_memory(ctx.counters);
         if let (Some(End::PeerReset), Some(options)) = (end, reset_options) {
             self.note_reset_options(ctx, index, options.as_slice());
         }

@@ -20,6 +20,7 @@ pub mod handshake;
 pub mod hook;
 pub mod key;
 pub mod mapping;
+mod memory;
 pub mod recv;
 pub mod reinject;
 pub mod send;

@@ -139,9 +139,9 @@ impl DataRecv {
             return false;
         }
         // Beyond the announced edge (RFC 8684 §3.3.4) nothing was promised. But the subflow has acknowledged
-        // it, and only a slow data-level retransmission would bring it back: a little is kept. What follows
-        // DATA_FIN is not.
-        let slack = self.adv + u64::from(self.limit_bytes / 4);
+        // it, and only a slow data-level retransmission would bring it back: it is kept where nothing that
+        // was promised needs the room. What follows DATA_FIN is not.
+        let slack = self.adv + self.spare_bytes() as u64;
         let edge = self.fin_at.map_or(slack, |fin| fin.min(slack)).max(self.nxt);
         let beyond = (dsn + bytes.len() as u64).saturating_since(edge);
         let keep = (bytes.len() as u64).saturating_sub(beyond) as usize;
@@ -211,7 +211,12 @@ impl DataRecv {
             return;
         }
         self.ready_bytes += bytes.len();
-        if (bytes.len() as u64) * 4 < u64::from(pinned) || bytes.len() < SMALL_BYTES {
+        let is_loose = (bytes.len() as u64) * 4 < u64::from(pinned);
+        let overhead = (pinned as usize).saturating_sub(bytes.len());
+        if is_loose
+            || bytes.len() < SMALL_BYTES
+            || overhead > bytes.len() / 8 && overhead > self.spare_bytes()
+        {
             self.gather(&bytes);
             return;
         }
@@ -265,9 +270,25 @@ impl DataRecv {
         Some(bytes)
     }
 
-    /// Octets beyond `nxt` that the budget allows.
+    /// Octets beyond `nxt` that may be promised.
     fn free_bytes(&self) -> u32 {
-        (self.limit_bytes as usize).saturating_sub(self.held_bytes()) as u32
+        ((self.limit_bytes - self.limit_bytes / 8) as usize).saturating_sub(self.held_bytes()) as u32
+    }
+
+    /// Octets of the budget that neither hold something nor are promised.
+    fn spare_bytes(&self) -> usize {
+        let promised = self.adv.saturating_since(self.nxt) as usize;
+        (self.limit_bytes as usize).saturating_sub(self.held_bytes()).saturating_sub(promised)
+    }
+
+    /// More is held than the buffer may.
+    pub fn is_over_budget(&self) -> bool {
+        self.held_bytes() > self.limit_bytes as usize
+    }
+
+    /// Gives up the out-of-order data that is needed last; false when there is none.
+    pub fn drop_out_of_order_tail(&mut self) -> bool {
+        self.out_of_order.drop_tail().is_some()
     }
 
     /// The window for a header field that is shifted by `shift`, and the promise that comes with it.
@@ -335,7 +356,32 @@ mod tests {
         let mut recv = receiver(1000);
         let start = recv.nxt();
         assert!(recv.insert(start, bytes(1500), 1500));
-        assert_eq!(recv.readable_bytes(), 1250);
+        assert_eq!(recv.readable_bytes(), 1000);
+    }
+
+    #[test]
+    fn what_is_held_never_exceeds_the_budget() {
+        // Payloads that pin up to four times themselves, and a reader that takes nothing.
+        for (payload, pinned) in [(1000, 1040), (1000, 1200), (1000, 4000), (300, 1000), (10, 60)] {
+            let limit = 200_000;
+            let mut recv = receiver(limit);
+            loop {
+                let window = recv.announce(0);
+                if window < payload {
+                    break;
+                }
+                for _ in 0..window / payload {
+                    assert!(recv.insert(recv.nxt(), bytes(payload as usize), pinned));
+                    assert!(
+                        recv.held_bytes() <= limit as usize,
+                        "{payload} in {pinned}: {}",
+                        recv.held_bytes()
+                    );
+                }
+            }
+            let held = recv.held_bytes();
+            assert!(held >= limit as usize * 8 / 10, "{payload} in {pinned}: full at {held}");
+        }
     }
 
     #[test]

@@ -40,6 +40,14 @@ impl Piece {
             Self::Growing(bytes) => bytes.len(),
         }
     }
+
+    /// Keeps the first `len` octets only.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Fixed(bytes) => bytes.truncate(len),
+            Self::Growing(bytes) => bytes.truncate(len),
+        }
+    }
 }
 
 /// A run of octets on its way into a mapping; they lie in one block of memory.
@@ -107,7 +115,10 @@ impl SendBuffer {
     /// Octets that may be accepted now: by the memory that is pinned, so that a block of which only the end
     /// is still needed counts whole.
     pub fn room(&self) -> usize {
-        self.limit_bytes.saturating_sub(self.pinned_bytes)
+        if self.blocks.is_empty() {
+            return self.limit_bytes;
+        }
+        self.limit_bytes.saturating_sub(self.held_bytes() + BLOCK_OVERHEAD_BYTES)
     }
 
     /// Appends `piece` at `write_seq`; an empty one does nothing.

@@ -357,6 +357,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.rcv.out_of_order.buffer_bytes()
     }
 
+    /// Gives up the out-of-order data that is needed last; false when there is none. The peer still has
+    /// it: what was only SACKed may be needed again (RFC 2018 §8).
+    pub fn drop_out_of_order_tail(&mut self) -> bool {
+        self.rcv.out_of_order.drop_tail().is_some()
+    }
+
     /// The path does not answer: a tail loss probe or a retransmission timeout found no
     /// acknowledgement since, or the flow's data was not acknowledged for long.
     pub fn is_suspect(&self) -> bool {

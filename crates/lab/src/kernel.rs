@@ -179,7 +179,8 @@ impl Kernel {
         self.run(|| Routing::open()?.link_index(name))
     }
 
-    /// Brings a link up with addresses, and has packets from these leave through it.
+    /// Brings a link up with addresses, which are usable when this returns, and has packets from these
+    /// leave through it.
     ///
     /// Networks that are directly connected come first, then the source address decides, then the
     /// metric of the default routes, which rises with `number`: so a packet to the peer's address of
@@ -203,6 +204,7 @@ impl Kernel {
             for address in addresses {
                 routing.add_rule_from(address.own, table, PRIORITY_SOURCE + u32::from(number))?;
             }
+            await_local(&mut routing, addresses)?;
             Ok(index)
         })
     }
@@ -216,7 +218,7 @@ impl Kernel {
         })
     }
 
-    /// Brings a link up again, with what it lost when it went down.
+    /// Brings a link up again, with what it lost when it went down, usable when this returns.
     pub(crate) fn link_restore(
         &self,
         name: &str,
@@ -230,7 +232,8 @@ impl Kernel {
             for address in addresses.iter().filter(|address| address.own.is_ipv6()) {
                 routing.add_address(index, address.own, address.prefix_len)?;
             }
-            route_through(&mut routing, index, number, addresses)
+            route_through(&mut routing, index, number, addresses)?;
+            await_local(&mut routing, addresses)
         })
     }
 
@@ -272,6 +275,10 @@ fn route_through(
     Ok(())
 }
 
+fn await_local(routing: &mut Routing, addresses: &[PathAddress]) -> Result<(), LabError> {
+    addresses.iter().try_for_each(|address| routing.await_local(address.own, LOCAL_ROUTE_WAIT))
+}
+
 /// The table of the source addresses of link `number`.
 fn policy_table(number: u8) -> u8 {
     POLICY_TABLES.saturating_add(number)
@@ -283,6 +290,8 @@ const METRIC_BASE: u32 = 100;
 /// Before 32766, the priority of the main table's own rule.
 const PRIORITY_CONNECTED: u32 = 999;
 const PRIORITY_SOURCE: u32 = 1000;
+/// Far more than the worker needs, which is milliseconds on an idle machine.
+const LOCAL_ROUTE_WAIT: Duration = Duration::from_secs(5);
 const BACKLOG: i32 = 1024;
 
 /// Set before any link exists, so that links inherit what is said of `default`.

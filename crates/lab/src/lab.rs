@@ -61,7 +61,8 @@ impl Lab {
         privilege::available()
     }
 
-    /// Makes the namespace with everything in it.
+    /// Makes the namespace with everything in it. The kernel takes packets to all its addresses when this
+    /// returns.
     ///
     /// # Errors
     /// With the step that failed.

@@ -1,9 +1,12 @@
 //! Links, addresses, routes and rules of the calling thread's network namespace, by rtnetlink.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkSerializable};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkSerializable, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -14,7 +17,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use polytcp_control::ControlError;
-use polytcp_control::netlink::{Netlink, ROUTE};
+use polytcp_control::netlink::{Frame, Netlink, ROUTE};
+use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily as SocketFamily, SocketType, socket};
 
@@ -118,7 +122,8 @@ impl Routing {
             .context(|| format!("making the veth pair {} and {}", here.name, peer.name))
     }
 
-    /// Adds an address; IPv6 ones are usable at once, without duplicate address detection.
+    /// Adds an address, without duplicate address detection. An IPv6 one is usable a little later: see
+    /// [`await_local`](Self::await_local).
     pub fn add_address(&mut self, index: u32, address: IpAddr, prefix_len: u8) -> Result<(), LabError> {
         let mut message = AddressMessage::default();
         message.header.family = family(address);
@@ -165,16 +170,57 @@ impl Routing {
         self.add_rule(message, || format!("adding the rule for packets from {source}"))
     }
 
+    /// Waits until packets to `address` are taken as the host's own.
+    ///
+    /// Linux acknowledges an IPv6 address first, enters its local route later in a worker, and drops
+    /// what comes in between.
+    ///
+    /// # Errors
+    /// When the route is not there after `limit`.
+    pub fn await_local(&mut self, address: IpAddr, limit: Duration) -> Result<(), LabError> {
+        let what = || format!("waiting for the local route of {address}");
+        let deadline = Instant::now() + limit;
+        while self.route_kind(address).context(what)? != Some(RouteType::Local) {
+            if Instant::now() > deadline {
+                return Err(io::Error::from(io::ErrorKind::TimedOut)).context(what);
+            }
+            thread::park_timeout(LOCAL_ROUTE_POLL);
+        }
+        Ok(())
+    }
+
+    /// What happens to packets to `address` now; `None` without a route.
+    fn route_kind(&mut self, address: IpAddr) -> Result<Option<RouteType>, ControlError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(address);
+        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        message.attributes.push(RouteAttribute::Destination(address.into()));
+        match self.request(RouteNetlinkMessage::GetRoute(message), 0) {
+            Ok(frames) => {
+                let mut routes = frames.iter().filter_map(|frame| RouteMessage::parse(&frame.payload).ok());
+                Ok(routes.next().map(|route| route.header.kind))
+            }
+            Err(ControlError::Refused(error)) if error.errno == Errno::NETUNREACH.raw_os_error() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn add_rule(&mut self, message: RuleMessage, what: impl FnOnce() -> String) -> Result<(), LabError> {
         self.send(RouteNetlinkMessage::NewRule(message), NLM_F_CREATE | NLM_F_EXCL).context(what)
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), ControlError> {
+        self.request(message, flags).map(drop)
+    }
+
+    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<Frame>, ControlError> {
         let mut payload = vec![0; message.buffer_len()];
         message.serialize(&mut payload);
-        self.netlink.request(message.message_type(), flags, &payload).map(drop)
+        self.netlink.request(message.message_type(), flags, &payload)
     }
 }
+
+const LOCAL_ROUTE_POLL: Duration = Duration::from_millis(1);
 
 /// An IP version, for rules that have no address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

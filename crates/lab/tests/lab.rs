@@ -6,13 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use polytcp_io::{Device, RxPool, Tun, monotonic_now};
-use polytcp_lab::routing::LinkState;
+use polytcp_lab::routing::{LinkState, Routing};
 use polytcp_lab::{Lab, LabConfig, PathConfig, Protocol, require_or_skip};
+use polytcp_proto::packet::{HeaderBuf, InterfaceId, Transmit};
 use polytcp_proto::pm::command::{AddressId, EndpointFlags};
+use polytcp_wire::addresses::Addresses;
+use polytcp_wire::ip::{IpHeader, PROTOCOL_TCP};
+use polytcp_wire::tcp::{CHECKSUM_OFFSET, TcpFlags, TcpHeader, checksum_full};
+use polytcp_wire::tcp_options::TcpOptions;
+use polytcp_wire::virtio::VnetHdr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const WAIT: Duration = Duration::from_secs(10);
 const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
 
 /// The TCP packets that arrive at `device` until `done` says so of one, which is returned.
 fn await_packet(device: &Tun, done: impl Fn(&[u8]) -> bool) -> Vec<u8> {
@@ -31,9 +39,24 @@ fn await_packet(device: &Tun, done: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     }
 }
 
-/// True for a SYN with these ends; IPv4 without options or IPv6.
+/// True for a SYN with these ends.
 fn is_syn(packet: &[u8], from: IpAddr, to: SocketAddr) -> bool {
-    let (source, destination, tcp) = match packet[0] >> 4 {
+    let (source, destination, tcp) = parts(packet);
+    source == from
+        && destination == to.ip()
+        && tcp.get(2..4) == Some(&to.port().to_be_bytes())
+        && tcp.get(13) == Some(&SYN)
+}
+
+/// True for a reset to that address.
+fn is_reset(packet: &[u8], to: IpAddr) -> bool {
+    let (_, destination, tcp) = parts(packet);
+    destination == to && tcp.get(13) == Some(&(RST | ACK))
+}
+
+/// Source, destination and TCP segment; IPv4 without options or IPv6.
+fn parts(packet: &[u8]) -> (IpAddr, IpAddr, &[u8]) {
+    match packet[0] >> 4 {
         4 => {
             let address =
                 |at: usize| -> IpAddr { <[u8; 4]>::try_from(&packet[at..at + 4]).expect("4 octets").into() };
@@ -45,11 +68,7 @@ fn is_syn(packet: &[u8], from: IpAddr, to: SocketAddr) -> bool {
             };
             (address(8), address(24), &packet[40..])
         }
-    };
-    source == from
-        && destination == to.ip()
-        && tcp.get(2..4) == Some(&to.port().to_be_bytes())
-        && tcp.get(13) == Some(&SYN)
+    }
 }
 
 #[test]
@@ -87,6 +106,76 @@ fn the_kernels_syn_reaches_the_stacks_end_of_the_right_path() {
         await_packet(device, |packet| is_syn(packet, from, far));
         connecting.join().expect("no panic").expect_err("nobody answers");
     }
+}
+
+/// A SYN between these addresses, from port 9 to port 7.
+fn syn(from: IpAddr, to: IpAddr) -> Transmit {
+    let addresses = Addresses::new(from, to).expect("one family");
+    let options = TcpOptions::default().encode().expect("none fit");
+    let (ip_len, tcp_len) = (if from.is_ipv4() { 20 } else { 40 }, 20);
+    let mut header = HeaderBuf::EMPTY;
+    IpHeader {
+        addresses,
+        protocol: PROTOCOL_TCP,
+        hop_limit: 64,
+        traffic_class: 0,
+        ident: 0,
+        payload_len: tcp_len as u16,
+    }
+    .emit(header.storage());
+    let tcp = &mut header.storage()[ip_len..ip_len + tcp_len];
+    TcpHeader { src_port: 9, dst_port: 7, seq: 1, ack: 0, flags: TcpFlags::SYN, window: 1_000, urgent: 0 }
+        .emit(&options, tcp);
+    let sum = checksum_full(&addresses, tcp, &[]);
+    tcp[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&sum.to_be_bytes());
+    header.set_len(ip_len + tcp_len);
+    Transmit { interface: InterfaceId(0), vnet: VnetHdr::default(), header, payload: Default::default() }
+}
+
+#[test]
+fn packets_that_are_sent_at_once_are_answered() {
+    if !require_or_skip() {
+        return;
+    }
+    // Many times, as the kernel is late only now and then.
+    for _ in 0..20 {
+        let mut lab = Lab::start(LabConfig::with_paths(1)).expect("lab");
+        let device = lab.take_device(0);
+        let path = lab.path(0).clone();
+        let ends: [(IpAddr, IpAddr); 2] =
+            [(path.stack_v6.into(), path.kernel_v6.into()), (path.stack_v4.into(), path.kernel_v4.into())];
+        let all_answer = || {
+            for (stack, kernel) in ends {
+                device.send(monotonic_now(), &syn(stack, kernel)).expect("sent");
+                await_packet(&device, |packet| is_reset(packet, stack));
+            }
+        };
+        all_answer();
+        for state in [LinkState::Down, LinkState::Up] {
+            lab.link_set(0, state).expect("link");
+        }
+        all_answer();
+    }
+}
+
+#[test]
+fn an_address_of_another_host_is_waited_for_in_vain() {
+    if !require_or_skip() {
+        return;
+    }
+    let lab = Lab::start(LabConfig::with_paths(1)).expect("lab");
+    let await_local =
+        |address: IpAddr| lab.run(|| Routing::open()?.await_local(address, Duration::from_millis(20)));
+    let path = lab.path(0);
+    for own in [path.kernel_v4.into(), path.kernel_v6.into()] {
+        await_local(own).expect("own");
+    }
+    for other in [path.stack_v4.into(), path.stack_v6.into()] {
+        let error = await_local(other).expect_err("the neighbour's");
+        assert_eq!(error.to_string(), format!("waiting for the local route of {other}: timed out"));
+    }
+    lab.link_set(0, LinkState::Down).expect("down");
+    await_local(path.kernel_v6.into()).expect_err("there is no route at all");
 }
 
 #[test]

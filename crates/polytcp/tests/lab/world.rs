@@ -90,7 +90,6 @@ impl World {
             config = config.sysctl(name, value);
         }
         let mut lab = Lab::start(config).expect("lab");
-        await_ipv6(&lab);
         let mut builder = Stack::builder().config(plan.config.clone()).limits(8, 8);
         let (mut logs, mut links) = (Vec::new(), Vec::new());
         for (index, link) in plan.links.iter().enumerate() {
@@ -241,30 +240,6 @@ impl World {
         let _ = writeln!(text, "\nthe last packets, > from the stack:\n{}", Log::trace(&self.logs));
         text
     }
-}
-
-/// Waits until the kernel takes packets to its IPv6 addresses: it enters their local routes some time
-/// after it has taken the addresses, and a SYN or SYN/ACK that is dropped before costs a second.
-fn await_ipv6(lab: &Lab) {
-    let hex = |address: Ipv6Addr| address.octets().map(|octet| format!("{octet:02x}")).concat();
-    let wanted: Vec<_> = lab.paths().iter().map(|path| format!("{} 80 ", hex(path.kernel_v6))).collect();
-    let routes = || {
-        let routes = lab.run(|| std::fs::read_to_string("/proc/thread-self/net/ipv6_route"));
-        routes.expect("procfs is mounted")
-    };
-    let all_there = || {
-        let routes = routes();
-        wanted.iter().all(|wanted| {
-            let mut routes = routes.lines().filter(|line| line.starts_with(wanted.as_str()));
-            routes.any(|line| line.split_whitespace().nth(8).is_some_and(is_local))
-        })
-    };
-    wait_until(all_there, || format!("local routes:\n{}", routes()));
-}
-
-/// Whether the flags of a route have `RTF_LOCAL`.
-fn is_local(flags: &str) -> bool {
-    u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & 0x8000_0000 != 0)
 }
 
 impl Ends {

@@ -14,6 +14,7 @@ mod demo;
 mod duplex;
 mod failure;
 mod lab;
+mod link_spec;
 mod nc;
 mod output;
 mod pattern;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use polytcp::io::{LinkConfig, Ratio};
+use polytcp::io::Ratio;
 
 /// Most that a link may hold a packet. Beyond, a handshake would fail before it is answered.
 const DELAY_MAX: Duration = Duration::from_secs(10);
@@ -64,14 +64,6 @@ pub(crate) fn parse_loss(text: &str) -> Result<Ratio, String> {
         return Err("a loss is from 0% to below 100%".to_owned());
     }
     Ok(Ratio::from_ppm((percent * 10_000.0).round() as u32))
-}
-
-/// A link as `RATE/DELAY`: `20mbit/20ms`.
-pub(crate) fn parse_link(text: &str) -> Result<LinkConfig, String> {
-    let (rate, delay) = text
-        .split_once('/')
-        .ok_or_else(|| "a link is a rate and a one-way delay, as in 20mbit/20ms".to_owned())?;
-    Ok(LinkConfig::new(parse_rate(rate)?.get(), parse_delay(delay)?))
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use polytcp::io::{LinkConfig, Ratio};
 use serde::Serialize;
 
 use super::arena::{Arena, KernelArena, Match, StackArena, kernel_cc_like};
@@ -14,6 +13,7 @@ use super::{Way, parse_cc};
 use crate::delivery::{Flow, Outage};
 use crate::duplex::{Duplex, explain};
 use crate::failure::Failure;
+use crate::link_spec::RatedLink;
 use crate::pattern::Pattern;
 use crate::{Outcome, output, units};
 
@@ -28,13 +28,11 @@ const PIECE_BYTES: usize = 32 * 1024;
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// A link with its one-way delay; twice or more, up to 8 times. The connection begins on the first.
-    #[arg(long = "link", value_name = "RATE/DELAY", value_parser = units::parse_link,
-          default_values = ["20mbit/20ms", "10mbit/50ms"])]
-    links: Vec<LinkConfig>,
-    /// Share of packets lost on every link, in both directions.
-    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::parse_loss)]
-    loss: Ratio,
+    /// A link, the same in both directions: rate=RATE[,delay=ONE-WAY][,loss=PERCENT]; no delay and no loss
+    /// where none is named. Twice or more, up to 8 times. The connection begins on the first.
+    #[arg(long = "link", value_name = "LINK",
+          default_values = ["rate=20mbit,delay=20ms", "rate=10mbit,delay=50ms"])]
+    links: Vec<RatedLink>,
     /// The stack's congestion control, and the kernel's if it has one of that name [default: cubic].
     #[arg(long, value_name = "NAME", value_parser = parse_cc)]
     cc: Option<String>,
@@ -57,7 +55,6 @@ pub(super) struct Args {
 struct Report {
     links: Vec<LinkReport>,
     link_sum_mbps: f64,
-    loss_percent: f64,
     cc: String,
     kernel_cc: String,
     rounds: u32,
@@ -70,6 +67,7 @@ struct Report {
 struct LinkReport {
     rate_mbps: f64,
     delay_ms: f64,
+    loss_percent: f64,
 }
 
 #[derive(Serialize)]
@@ -98,10 +96,14 @@ struct Score {
 
 pub(super) fn run(args: &Args) -> Outcome {
     if !(2..=8).contains(&args.links.len()) {
-        return Err(Failure::setup("a comparison needs 2 to 8 links: give --link RATE/DELAY that often"));
+        return Err(Failure::setup("a comparison needs 2 to 8 links: give --link once for each"));
     }
-    let links: Vec<_> = args.links.iter().map(|link| LinkConfig { loss: args.loss, ..*link }).collect();
-    let sum = links.iter().map(rate_mbps).sum::<f64>();
+    let links: Vec<_> = args.links.iter().map(|link| link.config).collect();
+    let reports: Vec<_> = args.links.iter().map(LinkReport::of).collect();
+    let sum = reports.iter().map(|link| link.rate_mbps).sum::<f64>();
+    let fastest = (0..links.len())
+        .max_by_key(|index| args.links[*index].rate_bits_per_sec)
+        .expect("there are two links or more");
     let cc = args.cc.as_deref().unwrap_or("cubic");
     let kernel_cc = kernel_cc_like(cc)?;
     let mut scores: [[Score; 2]; 2] = Default::default();
@@ -114,7 +116,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             let kernels = KernelArena::emulated(&links, seed, &kernel_cc)?;
             let arenas: [&dyn Arena; 2] = [&stack, &kernels];
             for (row, arena) in arenas.into_iter().enumerate() {
-                let (goodput, pause) = measure(arena, way, &links, args.seconds)?;
+                let (goodput, pause) = measure(arena, way, fastest, args.seconds)?;
                 scores[row][column].goodput.add(goodput);
                 scores[row][column].pause.add(units::millis(pause));
                 let (name, pause) = (arena.name(), units::millis(pause));
@@ -128,9 +130,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     let [[stack_up, stack_down], [kernel_up, kernel_down]] = &scores;
     if args.json {
         return output::json(&Report {
-            links: links.iter().map(LinkReport::of).collect(),
+            links: reports,
             link_sum_mbps: units::rounded(sum),
-            loss_percent: f64::from(args.loss.parts_per_million()) / 1e4,
             cc: cc.to_owned(),
             kernel_cc,
             rounds: args.rounds,
@@ -145,27 +146,19 @@ pub(super) fn run(args: &Args) -> Outcome {
     table_line("up", stack_up, kernel_up, sum);
     table_line("down", stack_down, kernel_down, sum);
     output::line("");
-    let links: Vec<_> = links.iter().map(LinkReport::of).map(|link| link.to_string()).collect();
+    let links: Vec<_> = reports.iter().map(LinkReport::to_string).collect();
     output::line(&format!(
-        "medians of {} rounds of {} s over {}; loss {} %; polytcp with {cc}, kernel with {kernel_cc}",
+        "medians of {} rounds of {} s over {}; polytcp with {cc}, kernel with {kernel_cc}",
         args.rounds,
         args.seconds,
         links.join(" and "),
-        f64::from(args.loss.parts_per_million()) / 1e4,
     ));
     Ok(())
 }
 
 /// Goodput in Mbit/s, then the longest pause once the fastest link is cut.
-fn measure(
-    arena: &dyn Arena,
-    way: Way,
-    links: &[LinkConfig],
-    seconds: u64,
-) -> Result<(f64, Duration), Failure> {
-    let fastest = (0..links.len()).max_by(|a, b| rate_mbps(&links[*a]).total_cmp(&rate_mbps(&links[*b])));
-    let control = fastest.and_then(|index| arena.link(index));
-    let control = control.ok_or_else(|| Failure::run("there is no link to cut"))?;
+fn measure(arena: &dyn Arena, way: Way, fastest: usize, seconds: u64) -> Result<(f64, Duration), Failure> {
+    let control = arena.link(fastest).ok_or_else(|| Failure::run("there is no link to cut"))?;
     let ends = arena.connect()?;
     let Match { client, server, .. } = &ends;
     let (from, to): (&dyn Duplex, &dyn Duplex) = match way {
@@ -241,19 +234,23 @@ fn receive(
     }
 }
 
-fn rate_mbps(link: &LinkConfig) -> f64 {
-    link.rate_bits_per_sec.map_or(0.0, |rate| rate.get() as f64 / 1e6)
-}
-
 impl LinkReport {
-    fn of(link: &LinkConfig) -> Self {
-        Self { rate_mbps: rate_mbps(link), delay_ms: units::millis(link.delay) }
+    fn of(link: &RatedLink) -> Self {
+        Self {
+            rate_mbps: link.rate_bits_per_sec.get() as f64 / 1e6,
+            delay_ms: units::millis(link.config.delay),
+            loss_percent: f64::from(link.config.loss.parts_per_million()) / 1e4,
+        }
     }
 }
 
 impl std::fmt::Display for LinkReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} Mbit/s {} ms", self.rate_mbps, self.delay_ms)
+        write!(f, "{} Mbit/s {} ms", self.rate_mbps, self.delay_ms)?;
+        if self.loss_percent > 0.0 {
+            write!(f, " {} % lost", self.loss_percent)?;
+        }
+        Ok(())
     }
 }
 
@@ -290,4 +287,18 @@ fn table_line(way: &str, stack: &Score, kernel: &Score, sum: f64) {
         stack.pause.median(),
         kernel.pause.median(),
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_link_is_told_with_its_own_loss() {
+        let told = |text: &str| LinkReport::of(&text.parse().expect("well-formed"));
+        let lossy = told("rate=20mbit,delay=20ms,loss=0.5%");
+        assert_eq!(lossy.to_string(), "20 Mbit/s 20 ms 0.5 % lost");
+        assert_eq!((lossy.rate_mbps, lossy.delay_ms, lossy.loss_percent), (20.0, 20.0, 0.5));
+        assert_eq!(told("rate=10mbit,delay=50ms").to_string(), "10 Mbit/s 50 ms");
+    }
 }

@@ -1,15 +1,12 @@
 //! What `--path` says.
 
-use std::fmt::Display;
 use std::net::IpAddr;
-use std::num::NonZeroU64;
 use std::str::FromStr;
-use std::time::Duration;
 
-use polytcp::io::{LinkConfig, Ratio};
+use polytcp::io::LinkConfig;
 use polytcp::{Cidr, EndpointFlags};
 
-use crate::units;
+use crate::link_spec::{LinkParts, Taken, needed, once, split_part};
 
 /// Linux's `IFNAMSIZ` without the closing NUL.
 const NAME_OCTETS_MAX: usize = 15;
@@ -26,9 +23,7 @@ pub(super) struct PathSpec {
     pub(super) host: Option<IpAddr>,
     gateway: Option<IpAddr>,
     pub(super) mtu: Option<u16>,
-    rate: Option<NonZeroU64>,
-    delay: Option<Duration>,
-    loss: Option<Ratio>,
+    link: LinkParts,
     backup: Option<()>,
     signal: Option<()>,
 }
@@ -42,38 +37,28 @@ impl PathSpec {
 
     /// The emulated link, if one is asked for.
     pub(super) fn link(&self) -> Option<LinkConfig> {
-        if self.rate.is_none() && self.delay.is_none() && self.loss.is_none() {
-            return None;
-        }
-        Some(LinkConfig {
-            rate_bits_per_sec: self.rate,
-            delay: self.delay.unwrap_or_default(),
-            loss: self.loss.unwrap_or_default(),
-            ..LinkConfig::default()
-        })
+        self.link.link()
     }
 
     fn set(&mut self, part: &str) -> Result<(), String> {
-        let (key, value) = match part.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (part, None),
-        };
-        let Self { name: _, address: _, host, gateway, mtu, rate, delay, loss, backup, signal } = self;
-        let needed = || value.ok_or_else(|| format!("{key} needs a value: {key}=…"));
+        let (key, value) = split_part(part);
+        let Self { name: _, address: _, host, gateway, mtu, link, backup, signal } = self;
         let flag = || match value {
             Some(_) => Err(format!("{key} takes no value")),
             None => Ok(()),
         };
         match key {
-            "host" => once(key, host, parse_address(key, needed()?)?),
-            "gw" => once(key, gateway, parse_address(key, needed()?)?),
-            "mtu" => once(key, mtu, parse_mtu(needed()?)?),
-            "rate" => once(key, rate, named(key, units::parse_rate(needed()?))?),
-            "delay" => once(key, delay, named(key, units::parse_delay(needed()?))?),
-            "loss" => once(key, loss, named(key, units::parse_loss(needed()?))?),
+            "host" => once(key, host, parse_address(key, needed(key, value)?)?),
+            "gw" => once(key, gateway, parse_address(key, needed(key, value)?)?),
+            "mtu" => once(key, mtu, parse_mtu(needed(key, value)?)?),
             "backup" => once(key, backup, flag()?),
             "signal" => once(key, signal, flag()?),
-            _ => Err(format!("`{key}` is none of host=, gw=, mtu=, rate=, delay=, loss=, backup and signal")),
+            _ => match link.set(key, value)? {
+                Taken::Yes => Ok(()),
+                Taken::No => Err(format!(
+                    "`{key}` is none of host=, gw=, mtu=, rate=, delay=, loss=, backup and signal"
+                )),
+            },
         }
     }
 
@@ -121,9 +106,7 @@ impl FromStr for PathSpec {
             host: None,
             gateway: None,
             mtu: None,
-            rate: None,
-            delay: None,
-            loss: None,
+            link: LinkParts::default(),
             backup: None,
             signal: None,
         };
@@ -132,17 +115,6 @@ impl FromStr for PathSpec {
         spec.check_neighbour("gw", spec.gateway)?;
         Ok(spec)
     }
-}
-
-fn once<T>(key: &str, slot: &mut Option<T>, value: T) -> Result<(), String> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(format!("{key} is given twice")),
-    }
-}
-
-fn named<T>(key: &str, result: Result<T, impl Display>) -> Result<T, String> {
-    result.map_err(|error| format!("{key}: {error}"))
 }
 
 fn parse_address(key: &str, text: &str) -> Result<IpAddr, String> {
@@ -166,7 +138,7 @@ mod tests {
         assert_eq!((spec.name.as_str(), spec.mtu), ("poly1", Some(1400)));
         assert_eq!(spec.endpoint_flags(), EndpointFlags::SUBFLOW | EndpointFlags::BACKUP);
         let link = spec.link().expect("a link");
-        assert_eq!(link.rate_bits_per_sec.map(NonZeroU64::get), Some(20_000_000));
+        assert_eq!(link.rate_bits_per_sec.map(|rate| rate.get()), Some(20_000_000));
         assert_eq!(link.loss.parts_per_million(), 5_000);
         let plain: PathSpec = "a=fd00::2/64,signal".parse().expect("well-formed");
         assert_eq!(plain.endpoint_flags(), EndpointFlags::SIGNAL);

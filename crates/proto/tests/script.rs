@@ -1,7 +1,7 @@
-//! Packet scripts of one host: handshakes, resets, windows, timers, loss, MPTCP's options. See `script/dsl.rs` for
+//! Packet scripts of one host: handshakes, resets, windows, timers, loss, MPTCP's options. See `script/dsl` for
 //! the language.
 
-#[path = "script/dsl.rs"]
+#[path = "script/dsl/mod.rs"]
 mod dsl;
 
 #[path = "script/close.rs"]

@@ -1,0 +1,195 @@
+//! What the host has to send, compared with what it sent.
+
+use polytcp_proto::mptcp::key::{Key, Nonce, add_addr_hmac, join_hmac};
+use polytcp_wire::mptcp::{AddAddrAuth, CapableForm, DataAck, DssDsn, Join, MptcpOption};
+use polytcp_wire::tcp::TcpFlags;
+
+use super::script::{Line, Script, Seen};
+use super::segment::{Mp, Seg, Width};
+use super::{PEER_KEY, PEER_NONCE};
+
+impl Script {
+    /// The next segment that the host sent is this one.
+    #[track_caller]
+    pub fn sends(&mut self, expected: Seg) -> &mut Self {
+        let Some(seen) = self.out.pop_front() else {
+            self.fail(format_args!("nothing was sent; expected {expected:?}"))
+        };
+        if let Err(what) = self.compare(&seen, &expected) {
+            let text = self.describe(&seen);
+            self.fail(format_args!("{what}\n sent     {text}\n expected {expected:?}"));
+        }
+        self
+    }
+
+    /// One past the last octet of what was sent and not named yet, on the first subflow; 0 without any.
+    pub fn sent_to(&self) -> u32 {
+        let end = |s: &Seen| s.header.seq.wrapping_sub(self.host_iss(0)) + s.payload.len() as u32;
+        self.out.iter().map(end).max().unwrap_or(0)
+    }
+
+    /// The subflow of the next segment.
+    pub fn sent_on(&self) -> usize {
+        self.out.front().and_then(|seen| seen.line).expect("something was sent")
+    }
+
+    /// The next segment, whatever it is.
+    #[track_caller]
+    pub fn sends_any(&mut self) -> &mut Self {
+        if self.out.pop_front().is_none() {
+            self.fail(format_args!("nothing was sent"));
+        }
+        self
+    }
+
+    #[track_caller]
+    pub fn sends_nothing(&mut self) -> &mut Self {
+        if let Some(seen) = self.out.pop_front() {
+            let text = self.describe(&seen);
+            self.fail(format_args!("not expected: {text}"));
+        }
+        self
+    }
+
+    /// Forgets what was sent; returns how many segments that were.
+    #[track_caller]
+    pub fn ignores(&mut self) -> usize {
+        let count = self.out.len();
+        self.out.clear();
+        count
+    }
+
+    /// The announced windows of what was sent and not named yet, with the acknowledgements before them, relative.
+    #[track_caller]
+    pub fn drain_edges(&mut self) -> Vec<(u32, u16)> {
+        let iss: Vec<u32> = self.lines.iter().map(|l| l.peer_iss).collect();
+        self.out
+            .drain(..)
+            .map(|s| (s.header.ack.wrapping_sub(iss[s.line.unwrap_or(0)]), s.header.window))
+            .collect()
+    }
+
+    /// Payload lengths of what was sent and not named yet.
+    pub fn drain_lens(&mut self) -> Vec<usize> {
+        self.out.drain(..).map(|s| s.payload.len()).collect()
+    }
+
+    #[track_caller]
+    fn compare(&self, seen: &Seen, want: &Seg) -> Result<(), String> {
+        let Some(index) = seen.line else { return Err("a four-tuple that the script does not know".into()) };
+        if index != want.subflow {
+            return Err(format!("on subflow {index}, not {}", want.subflow));
+        }
+        let line = &self.lines[index];
+        let ignored = TcpFlags::PSH.0;
+        if seen.header.flags.0 & !ignored != want.flags & !ignored {
+            return Err("flags".into());
+        }
+        let host_iss = line.host_iss.unwrap_or(0);
+        let is = |what: &str, seen: u32, want: Option<u32>| match want {
+            Some(want) if want != seen => Err(format!("{what} {seen}, not {want}")),
+            _ => Ok(()),
+        };
+        is("seq", seen.header.seq.wrapping_sub(host_iss), want.seq)?;
+        is("ack", seen.header.ack.wrapping_sub(line.peer_iss), want.ack)?;
+        is("window", seen.header.window.into(), want.window.map(u32::from))?;
+        is("mss", seen.options.mss.unwrap_or(0).into(), want.mss.map(u32::from))?;
+        is("wscale", seen.options.window_scale.map_or(99, u32::from), want.wscale.map(u32::from))?;
+        match want.payload_len {
+            Some(len) if seen.payload.len() != len => return Err(format!("{} octets", seen.payload.len())),
+            _ if seen.payload != want.payload => {
+                return Err(format!("payload of {} octets", seen.payload.len()));
+            }
+            _ => {}
+        }
+        if want.ts.is_some_and(|ts| ts != seen.options.timestamps.is_some()) {
+            return Err("timestamps".into());
+        }
+        if let Some(blocks) = &want.sack {
+            let found: Vec<_> = seen
+                .options
+                .sack
+                .iter()
+                .map(|b| (b.left.wrapping_sub(line.peer_iss), b.right.wrapping_sub(line.peer_iss)))
+                .collect();
+            if found != *blocks {
+                return Err(format!("SACK {found:?}, not {blocks:?}"));
+            }
+        }
+        if want.plain && !seen.options.mptcp.is_empty() {
+            return Err("an MPTCP option".into());
+        }
+        for option in &want.mptcp {
+            if !seen.options.mptcp.iter().any(|found| self.option_is(line, found, option)) {
+                return Err(format!("no {option:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    #[track_caller]
+    fn option_is(&self, line: &Line, found: &MptcpOption, want: &Mp) -> bool {
+        let peer = Key::from_wire(PEER_KEY);
+        let host = self.host_key;
+        match (found, want) {
+            (MptcpOption::Capable(c), Mp::CapableSyn { .. }) => matches!(c.form, CapableForm::Syn),
+            (MptcpOption::Capable(c), Mp::CapableSynAck) => matches!(c.form, CapableForm::SynAck { .. }),
+            (MptcpOption::Capable(c), Mp::CapableAck) => {
+                matches!(c.form, CapableForm::Ack { receiver_key: PEER_KEY, .. })
+            }
+            (MptcpOption::Capable(c), Mp::CapableData { len }) => {
+                matches!(c.form, CapableForm::Data { receiver_key: PEER_KEY, data_len, .. } if data_len == *len)
+            }
+            (MptcpOption::Dss(dss), Mp::Dss { ack, map, fin }) => {
+                let Some(host) = host else { return false };
+                let ack_is = ack.is_none_or(|(to, width)| {
+                    let to = (peer.idsn() + to).0;
+                    match dss.data_ack {
+                        Some(DataAck::Four(low)) => low == to as u32 && width != Width::Eight,
+                        Some(DataAck::Eight(full)) => full == to && width != Width::Four,
+                        None => false,
+                    }
+                });
+                let map_is = match (map, dss.mapping) {
+                    (None, None) => true,
+                    (Some((dsn, _, ssn, len)), Some(m)) => {
+                        let dsn = (host.idsn() + *dsn).0;
+                        let dsn_is = match m.dsn {
+                            DssDsn::Four(low) => low == dsn as u32,
+                            DssDsn::Eight(full) => full == dsn,
+                        };
+                        dsn_is && m.ssn == *ssn && m.len == *len
+                    }
+                    _ => false,
+                };
+                ack_is && map_is && dss.data_fin == *fin
+            }
+            (MptcpOption::Join(Join::Syn { token, .. }), Mp::AnyJoinSyn) => *token == peer.token().0,
+            (MptcpOption::Join(Join::SynAck { hmac, nonce, .. }), Mp::JoinSynAck { right: true }) => host
+                .is_some_and(|host| {
+                    join_hmac(host, peer, Nonce(*nonce), Nonce(PEER_NONCE)).leftmost_64() == *hmac
+                }),
+            (MptcpOption::Join(Join::Ack { hmac }), Mp::JoinAck { right: true }) => {
+                host.is_some_and(|host| {
+                    join_hmac(host, peer, Nonce(line.host_nonce), Nonce(PEER_NONCE)).leftmost_160() == *hmac
+                })
+            }
+            (MptcpOption::AddAddr(add), Mp::AddAddr { id, address, .. }) => {
+                let right = host.map(|host| add_addr_hmac(host, peer, *id, *address, None));
+                add.address_id == *id
+                    && add.address == *address
+                    && matches!(add.auth, AddAddrAuth::Hmac(hmac) if Some(hmac) == right)
+            }
+            (MptcpOption::AddAddr(add), Mp::Echo { id, address }) => {
+                add.address_id == *id && add.address == *address && add.auth == AddAddrAuth::Echo
+            }
+            (MptcpOption::RemoveAddr(ids), Mp::Remove(want)) => ids.as_slice() == want,
+            (MptcpOption::Prio(prio), Mp::Prio { backup }) => prio.backup == *backup,
+            (MptcpOption::FastClose { receiver_key }, Mp::FastClose { .. }) => *receiver_key == PEER_KEY,
+            (MptcpOption::Reset(reset), Mp::TcpRst { reason }) => reset.reason == *reason,
+            (MptcpOption::Reset(_), Mp::AnyTcpRst) => true,
+            (found, Mp::Raw(want)) => found == want,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What happens to the host: packets come, time passes; and what it sends is collected.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use polytcp_proto::mptcp::key::Key;
+use polytcp_proto::packet::{InterfaceId, Received, Transmit};
+use polytcp_proto::time::{Duration, Instant};
+use polytcp_wire::ip::{self, PROTOCOL_TCP};
+use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption};
+use polytcp_wire::tcp::{self, TcpFlags};
+use polytcp_wire::virtio::Checksum;
+
+use super::host_ip;
+use super::script::{Script, Seen};
+use super::segment::Seg;
+
+impl Script {
+    /// The host takes a segment.
+    #[track_caller]
+    pub fn receives(&mut self, seg: Seg) -> &mut Self {
+        self.sends_nothing();
+        let (sf, packet) = self.build(&seg);
+        self.note(format_args!("< sf{sf} {seg:?}"));
+        let path = self.lines[sf].path;
+        self.deliver(path, packet);
+        self
+    }
+
+    /// The host takes these octets as a packet of path `path`.
+    #[track_caller]
+    pub fn deliver(&mut self, path: usize, packet: Received) {
+        let now = self.now;
+        self.host.handle_packet(now, InterfaceId(path as u32), packet);
+        self.collect();
+    }
+
+    /// Time passes in which the host sends nothing; what it sends at the end of it is what comes next.
+    #[track_caller]
+    pub fn after(&mut self, wait: Duration) -> &mut Self {
+        self.sends_nothing();
+        let end = self.now + wait;
+        while let Some(at) = self.host.poll_timeout().filter(|at| *at <= end) {
+            self.step_to(at);
+            if !self.out.is_empty() && self.now < end {
+                let at = self.now;
+                self.fail(format_args!("sent at {at:?}, before {end:?}"));
+            }
+            if self.now >= end && !self.out.is_empty() {
+                break;
+            }
+        }
+        self.now = self.now.max_of(end);
+        let now = self.now;
+        self.host.handle_timeout(now);
+        self.collect();
+        self
+    }
+
+    /// Time passes, and whatever the host sends is thrown away; returns how many segments that were.
+    #[track_caller]
+    pub fn idles(&mut self, wait: Duration) -> usize {
+        let end = self.now + wait;
+        let mut count = self.out.len();
+        self.out.clear();
+        while let Some(at) = self.host.poll_timeout().filter(|at| *at <= end) {
+            self.step_to(at);
+            count += self.out.len();
+            self.out.clear();
+        }
+        self.now = self.now.max_of(end);
+        self.note(format_args!("  idled, {count} segments thrown away"));
+        count
+    }
+
+    /// Time passes; `end` becomes the highest number that was sent.
+    pub fn idles_into(&mut self, end: &mut u32, wait: Duration) {
+        let until = self.now + wait;
+        loop {
+            *end = (*end).max(self.sent_to());
+            self.out.clear();
+            let Some(at) = self.host.poll_timeout().filter(|at| *at <= until) else { break };
+            self.step_to(at);
+        }
+        self.now = self.now.max_of(until);
+    }
+
+    /// Runs until the host sends something, at most for `limit`; returns how long that took.
+    #[track_caller]
+    pub fn until_sent(&mut self, limit: Duration) -> Option<Duration> {
+        let start = self.now;
+        let end = self.now + limit;
+        while self.out.is_empty() {
+            let at = self.host.poll_timeout().filter(|at| *at <= end)?;
+            self.step_to(at);
+        }
+        Some(self.now.since(start))
+    }
+
+    #[track_caller]
+    fn step_to(&mut self, at: Instant) {
+        let stuck = at <= self.now;
+        self.now = self.now.max_of(at);
+        let now = self.now;
+        self.host.handle_timeout(now);
+        self.collect();
+        if stuck && self.host.poll_timeout().is_some_and(|next| next <= now) && self.out.is_empty() {
+            self.fail(format_args!("time stands still"));
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn collect(&mut self) {
+        let now = self.now;
+        let mut count = 0;
+        while let Some(packet) = self.host.poll_transmit(now) {
+            count += 1;
+            if count > self.burst_max {
+                self.fail(format_args!("poll_transmit does not end"));
+            }
+            self.see(packet);
+        }
+        while self.host.poll_event().is_some() {}
+        while self.host.poll_pm_event().is_some() {}
+    }
+
+    #[track_caller]
+    fn see(&mut self, packet: Transmit) {
+        let mut bytes = packet.header.as_slice().to_vec();
+        bytes.extend_from_slice(&packet.payload);
+        let parsed = ip::parse(&bytes).expect("the host sends IP");
+        if parsed.header.protocol != PROTOCOL_TCP {
+            self.others.push(packet);
+            return;
+        }
+        let segment = &bytes[parsed.payload_offset..];
+        if packet.vnet.checksum == Checksum::Complete {
+            assert!(tcp::verify_checksum(&parsed.header.addresses, segment), "checksum");
+        }
+        let tcp = tcp::parse(segment).expect("the host sends TCP");
+        let host = SocketAddr::new(parsed.header.addresses.src(), tcp.header.src_port);
+        let peer = SocketAddr::new(parsed.header.addresses.dst(), tcp.header.dst_port);
+        let mut line = self.lines.iter().position(|l| l.host == host && l.peer == peer);
+        if line.is_none() && tcp.header.flags.contains(TcpFlags::SYN) {
+            let path = (0..3).find(|p| host_ip(*p) == host.ip()).unwrap_or(0);
+            let sf = self.line(path, host.port(), peer.port());
+            self.lines[sf].peer = peer;
+            line = Some(sf);
+        }
+        if let Some(line) = line {
+            let line = &mut self.lines[line];
+            if tcp.header.flags.contains(TcpFlags::SYN) {
+                line.host_iss = Some(tcp.header.seq);
+            }
+            if let Some(ts) = tcp.options.timestamps {
+                line.ts_recent = ts.val;
+            }
+        }
+        for option in tcp.options.mptcp.iter() {
+            match option {
+                MptcpOption::Capable(Capable { form: CapableForm::SynAck { sender_key }, .. })
+                | MptcpOption::Capable(Capable { form: CapableForm::Ack { sender_key, .. }, .. })
+                | MptcpOption::Capable(Capable { form: CapableForm::Data { sender_key, .. }, .. }) => {
+                    self.host_key = Some(Key::from_wire(*sender_key));
+                }
+                MptcpOption::Join(
+                    Join::Syn { nonce, address_id, .. } | Join::SynAck { nonce, address_id, .. },
+                ) => {
+                    if let Some(line) = line {
+                        self.lines[line].host_nonce = *nonce;
+                        self.lines[line].host_id = *address_id;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let seen = Seen {
+            line,
+            header: tcp.header,
+            options: tcp.options,
+            payload: Bytes::copy_from_slice(&segment[tcp.payload_offset..]),
+        };
+        let text = self.describe(&seen);
+        self.note(format_args!("> {text}"));
+        self.out.push_back(seen);
+    }
+}
+
+trait MaxOf {
+    fn max_of(self, other: Self) -> Self;
+}
+
+impl MaxOf for Instant {
+    fn max_of(self, other: Self) -> Self {
+        if self < other { other } else { self }
+    }
+}

@@ -4,34 +4,28 @@ use core::num::NonZeroU64;
 
 use polytcp_proto::time::Duration;
 
-/// A share of all packets, from none to all, in millionths.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Ratio {
-    parts_per_million: u32,
+use crate::chance::GilbertElliott;
+use crate::codel::CodelConfig;
+use crate::ratio::Ratio;
+
+/// Whether packets may overtake one another by their jitter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// One that would overtake is held until its predecessor arrives.
+    #[default]
+    Kept,
+    /// Each arrives after its own delay, whatever was sent before it.
+    Free,
 }
 
-impl Ratio {
-    /// None.
-    pub const ZERO: Self = Self::from_ppm(0);
-    /// All.
-    pub const ONE: Self = Self::from_ppm(Self::PARTS);
-    const PARTS: u32 = 1_000_000;
-
-    /// `parts_per_million` of a million; more than a million means all.
-    pub const fn from_ppm(parts_per_million: u32) -> Self {
-        let parts_per_million = if parts_per_million > Self::PARTS { Self::PARTS } else { parts_per_million };
-        Self { parts_per_million }
-    }
-
-    /// `percent` of a hundred; more than a hundred means all.
-    pub const fn from_percent(percent: u32) -> Self {
-        Self::from_ppm(percent.saturating_mul(Self::PARTS / 100))
-    }
-
-    /// Millionths, from 0 to 1,000,000.
-    pub const fn parts_per_million(self) -> u32 {
-        self.parts_per_million
-    }
+/// Which packets a queue drops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum QueueDiscipline {
+    /// Those that come while it is full.
+    #[default]
+    TailDrop,
+    /// Those too, and some from its head while packets wait too long (RFC 8289).
+    Codel(CodelConfig),
 }
 
 /// One direction of a link.
@@ -43,12 +37,22 @@ pub struct LinkConfig {
     pub rate_bits_per_sec: Option<NonZeroU64>,
     /// Time from the last bit's departure to the packet's arrival, one way. Default zero.
     pub delay: Duration,
-    /// Most that is added to `delay`, evenly distributed from zero. Packets never overtake one another:
-    /// one that would is held until its predecessor arrives. Default zero.
+    /// Most that is added to `delay`, evenly distributed from zero. Default zero.
     pub jitter: Duration,
+    /// Whether jitter changes the order of packets. Default [`Order::Kept`].
+    pub order: Order,
     /// Share of packets that vanish, each independently of the others, before they are queued (as
     /// Linux's netem does). Default none.
     pub loss: Ratio,
+    /// Loss in bursts, beside `loss`. Default `None`.
+    pub burst_loss: Option<GilbertElliott>,
+    /// Share of packets that are queued twice, one behind the other. Default none.
+    pub duplicate: Ratio,
+    /// Share of packets that arrive with one bit flipped; see [`Link::pop`](crate::Link::pop). Default
+    /// none.
+    pub corrupt: Ratio,
+    /// Which packets the queue drops. Default [`QueueDiscipline::TailDrop`].
+    pub discipline: QueueDiscipline,
     /// Octets that may wait for departure, the packet that is departing included; a packet beyond is
     /// dropped (tail drop), except that an empty queue takes any one packet.
     ///
@@ -67,7 +71,12 @@ impl Default for LinkConfig {
             rate_bits_per_sec: None,
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
+            order: Order::Kept,
             loss: Ratio::ZERO,
+            burst_loss: None,
+            duplicate: Ratio::ZERO,
+            corrupt: Ratio::ZERO,
+            discipline: QueueDiscipline::TailDrop,
             queue_bytes: None,
             packets_max: 500_000,
         }
@@ -104,13 +113,6 @@ const QUEUE_BYTES_MIN: u64 = 96_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_ratio_never_exceeds_all() {
-        assert_eq!(Ratio::from_percent(1).parts_per_million(), 10_000);
-        assert_eq!(Ratio::from_percent(300), Ratio::ONE);
-        assert_eq!(Ratio::from_ppm(u32::MAX), Ratio::ONE);
-    }
 
     #[test]
     fn the_derived_queue_holds_one_round_trip_or_one_burst() {

@@ -1,7 +1,9 @@
 //! Pure models of a network link: packet and time in, packets and times out.
 //!
-//! - [`config`]: what a link is made of: rate, delay, jitter, loss, queue.
-//! - [`link`]: one direction of a link that holds packets until they are due.
+//! - [`config`], [`ratio`]: what a link is made of: rate, delay, jitter, loss, queue.
+//! - [`link`]: one direction of a link that holds packets until they are due. Under it: [`chance`] (loss,
+//!   bursts, copies, damage), [`codel`] (RFC 8289), [`trace`] (recorded rate and delay), and the
+//!   arithmetic of departures.
 //!
 //! No clock and no thread in here: the simulator drives a [`Link`] in virtual time, `polytcp-io` in
 //! real time, and a seed gives the same losses in both.
@@ -12,8 +14,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod chance;
+pub mod codel;
 pub mod config;
+mod line;
 pub mod link;
+pub mod ratio;
+pub mod trace;
 
-pub use config::{LinkConfig, Ratio};
-pub use link::{DropReason, Link, LinkStats, Verdict};
+pub use chance::GilbertElliott;
+pub use codel::CodelConfig;
+pub use config::{LinkConfig, Order, QueueDiscipline};
+pub use link::{Arrival, DropReason, Link, LinkStats, Verdict};
+pub use ratio::Ratio;
+pub use trace::{MahimahiError, Trace, TraceError, TraceStep};

@@ -1,21 +1,22 @@
 //! One direction of a link: a queue that departs at the link's rate, then a stretch of delay.
 //!
 //! A packet waits in the queue (bounded in octets), departs bit by bit, travels for the delay and its
-//! jitter, and is due. Times are exact: the part of a nanosecond that a departure leaves over is
-//! credited to the packet behind it, so that a busy link carries its rate and not a rounding of it.
+//! jitter, and is due.
 
 use alloc::collections::VecDeque;
-use core::num::NonZeroU64;
 
-use polytcp_proto::rng::Prng;
 use polytcp_proto::time::{Duration, Instant};
 
-use crate::config::LinkConfig;
+use crate::chance::Chances;
+use crate::codel::{Codel, Head, HeadDrop};
+use crate::config::{LinkConfig, Order, QueueDiscipline};
+use crate::line::{Line, Pace};
+use crate::trace::{Playback, Trace};
 
 /// What became of a packet that was offered to a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It will come out when it is due, unless the link is cut before.
+    /// It will come out when it is due, unless the link is cut or CoDel drops it before.
     Queued,
     /// It is gone.
     Dropped(DropReason),
@@ -45,14 +46,31 @@ pub struct LinkStats {
     pub delivered_bytes: u64,
     /// Packets dropped by chance.
     pub lost: u64,
+    /// Packets that were queued a second time.
+    pub duplicated: u64,
+    /// Packets that came out with a bit flipped.
+    pub corrupted: u64,
+    /// Packets that overtook another.
+    pub reordered: u64,
     /// Packets dropped since the queue was full.
     pub queue_full: u64,
+    /// Packets that were in the queue and dropped since packets had waited too long (CoDel).
+    pub codel_drops: u64,
     /// Packets dropped by a cut: those on the link at that time, and those offered since.
     pub cut_drops: u64,
     /// Octets waiting for departure, as of the last call that took a time.
     pub queue_bytes: u64,
     /// Most octets that ever waited for departure.
     pub queue_bytes_peak: u64,
+}
+
+/// A packet at the far end of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival<P> {
+    /// The packet as it was offered.
+    pub packet: P,
+    /// The bit that was flipped on the way, counted from the highest of the first octet.
+    pub flipped_bit: Option<u32>,
 }
 
 /// One direction of a link, holding packets of type `P` until they are due.
@@ -63,8 +81,11 @@ pub struct LinkStats {
 #[derive(Clone, Debug)]
 pub struct Link<P> {
     config: LinkConfig,
-    chance: Prng,
-    line: Line,
+    trace: Option<Playback>,
+    chances: Chances,
+    /// `None` while the link is cut.
+    line: Option<Line>,
+    codel: Codel,
     /// Waiting for departure; the first one is departing.
     queue: VecDeque<Waiting<P>>,
     /// Departed, in order of arrival.
@@ -72,51 +93,41 @@ pub struct Link<P> {
     stats: LinkStats,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Line {
-    /// `work` is left of the first packet in the queue, as of `at`, in bits times 10^9; negative is
-    /// credit from the packet before.
-    Up {
-        at: Instant,
-        work: i128,
-    },
-    Cut,
-}
-
 #[derive(Clone, Debug)]
 struct Waiting<P> {
     packet: P,
     size_bytes: u32,
+    queued_at: Instant,
     /// The packet's place in the range of jitter, as a fraction of 2^32. Drawn on arrival so that a
     /// change of configuration does not shift the draws of later packets.
     jitter_draw: u32,
+    flipped_bit: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
 struct Travelling<P> {
     packet: P,
     size_bytes: u32,
+    flipped_bit: Option<u32>,
     due: Instant,
 }
 
-impl<P> Link<P> {
-    /// An empty link that is up; all its chances follow from `seed`.
-    pub fn new(config: LinkConfig, seed: u64) -> Self {
-        Self {
-            config,
-            chance: Prng::new(seed),
-            line: Line::Up { at: Instant::ZERO, work: 0 },
-            queue: VecDeque::new(),
-            travelling: VecDeque::new(),
-            stats: LinkStats::default(),
-        }
-    }
-
+impl<P: Clone> Link<P> {
     /// Offers `packet`, which takes `size_bytes` octets of the link.
     pub fn push(&mut self, now: Instant, packet: P, size_bytes: u32) -> Verdict {
         let verdict = self.judge(now, size_bytes);
         match verdict {
-            Verdict::Queued => self.enqueue(packet, size_bytes),
+            Verdict::Queued => {
+                let jitter_draw = self.chances.jitter();
+                let copy = self.chances.copied(self.config.duplicate).map(|draw| (draw, packet.clone()));
+                self.enqueue(now, packet, size_bytes, jitter_draw);
+                if let Some((jitter_draw, copy)) = copy
+                    && self.has_room(size_bytes)
+                {
+                    self.stats.duplicated += 1;
+                    self.enqueue(now, copy, size_bytes, jitter_draw);
+                }
+            }
             Verdict::Dropped(DropReason::Loss) => self.stats.lost += 1,
             Verdict::Dropped(DropReason::QueueFull) => self.stats.queue_full += 1,
             Verdict::Dropped(DropReason::Cut) => self.stats.cut_drops += 1,
@@ -124,24 +135,53 @@ impl<P> Link<P> {
         self.depart(now);
         verdict
     }
+}
 
-    /// The next packet that is due by `now`, in the order in which they were offered.
-    pub fn pop(&mut self, now: Instant) -> Option<P> {
-        self.depart(now);
-        let first = self.travelling.pop_front_if(|first| first.due <= now)?;
-        self.stats.delivered_packets += 1;
-        self.stats.delivered_bytes += u64::from(first.size_bytes);
-        Some(first.packet)
+impl<P> Link<P> {
+    /// An empty link that is up; all its chances follow from `seed`.
+    pub fn new(config: LinkConfig, seed: u64) -> Self {
+        Self {
+            config,
+            trace: None,
+            chances: Chances::new(seed),
+            line: Some(Line::IDLE),
+            codel: Codel::default(),
+            queue: VecDeque::new(),
+            travelling: VecDeque::new(),
+            stats: LinkStats::default(),
+        }
     }
 
-    /// When the next packet is due; `None` while the link is empty.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        if let Some(first) = self.travelling.front() {
-            return Some(first.due);
+    /// The next packet that is due by `now` and arrived unharmed. One with a flipped bit is passed over,
+    /// as if by a receiver whose checksum covers all of it.
+    pub fn pop(&mut self, now: Instant) -> Option<P> {
+        loop {
+            if let Arrival { packet, flipped_bit: None } = self.pop_arrival(now)? {
+                return Some(packet);
+            }
         }
-        let Line::Up { at, work } = self.line else { return None };
-        let first = self.queue.front()?;
-        Some(self.arrival(departure(at, work, self.config.rate_bits_per_sec).at, first.jitter_draw))
+    }
+
+    /// The next packet that is due by `now`, harmed or not: for who has a receiver with checksums.
+    pub fn pop_arrival(&mut self, now: Instant) -> Option<Arrival<P>> {
+        self.depart(now);
+        let Travelling { packet, size_bytes, flipped_bit, due: _ } =
+            self.travelling.pop_front_if(|first| first.due <= now)?;
+        self.stats.delivered_packets += 1;
+        self.stats.delivered_bytes += u64::from(size_bytes);
+        self.stats.corrupted += u64::from(flipped_bit.is_some());
+        Some(Arrival { packet, flipped_bit })
+    }
+
+    /// When to call [`pop`](Self::pop) next; `None` while the link is empty. No packet is due before,
+    /// and mostly one is due then.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let arrived = self.travelling.front().map(|first| first.due);
+        if arrived.is_some() && self.config.order == Order::Kept {
+            return arrived;
+        }
+        let departing = self.departing_deadline();
+        arrived.into_iter().chain(departing).min()
     }
 
     /// Replaces the configuration. Packets that have departed stay due when they were; those that wait
@@ -149,13 +189,7 @@ impl<P> Link<P> {
     /// smaller queue.
     pub fn set_config(&mut self, now: Instant, config: LinkConfig) {
         self.depart(now);
-        if let Line::Up { at, work } = &mut self.line
-            && !self.queue.is_empty()
-            && let Some(rate) = self.config.rate_bits_per_sec
-        {
-            *work -= work_done(now.since(*at), rate);
-            *at = (*at).max(now);
-        }
+        self.settle(now);
         self.config = config;
         self.depart(now);
     }
@@ -165,25 +199,41 @@ impl<P> Link<P> {
         &self.config
     }
 
+    /// Takes rate and delay from `trace`, which starts at `now`, instead of from the configuration; or
+    /// from the configuration again.
+    ///
+    /// The queue's limit still follows from the configuration: give one, or the rate and delay that it
+    /// is to be derived from.
+    pub fn follow(&mut self, now: Instant, trace: Option<Trace>) {
+        self.depart(now);
+        self.settle(now);
+        self.trace = trace.map(|trace| Playback::start(now, trace));
+        self.depart(now);
+    }
+
+    /// The trace that is followed.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref().map(Playback::trace)
+    }
+
     /// Cuts the link: what is on it is dropped, and so is all that comes.
     pub fn cut(&mut self) {
         self.stats.cut_drops += self.len() as u64;
         self.stats.queue_bytes = 0;
         self.queue.clear();
         self.travelling.clear();
-        self.line = Line::Cut;
+        self.codel = Codel::default();
+        self.line = None;
     }
 
     /// Mends a link that was cut; no change to one that is up.
     pub fn restore(&mut self) {
-        if self.line == Line::Cut {
-            self.line = Line::Up { at: Instant::ZERO, work: 0 };
-        }
+        self.line.get_or_insert(Line::IDLE);
     }
 
     /// Whether packets pass: false between [`cut`](Self::cut) and [`restore`](Self::restore).
     pub fn is_up(&self) -> bool {
-        self.line != Line::Cut
+        self.line.is_some()
     }
 
     /// Packets on the link, waiting or travelling.
@@ -206,93 +256,147 @@ impl<P> Link<P> {
             return Verdict::Dropped(DropReason::Cut);
         }
         self.depart(now);
-        let loss = self.config.loss.parts_per_million();
-        if self.chance.ratio(u64::from(loss), 1_000_000) {
+        let lost = self.chances.lost(self.config.loss);
+        if self.chances.lost_in_burst(self.config.burst_loss) || lost {
             return Verdict::Dropped(DropReason::Loss);
         }
+        if self.has_room(size_bytes) { Verdict::Queued } else { Verdict::Dropped(DropReason::QueueFull) }
+    }
+
+    fn has_room(&self, size_bytes: u32) -> bool {
         let fits = self.queue.is_empty()
             || self.stats.queue_bytes.saturating_add(u64::from(size_bytes))
                 <= self.config.queue_limit_bytes();
-        if !fits || self.len() >= self.config.packets_max as usize {
-            return Verdict::Dropped(DropReason::QueueFull);
-        }
-        if self.queue.is_empty() {
-            self.begin(now, size_bytes);
-        }
-        Verdict::Queued
+        fits && self.len() < self.config.packets_max as usize
     }
 
-    /// Starts the departure of a packet of `size_bytes` on a line that was idle, at `now`; or at the
-    /// last departure when `now` is not later, so that no credit is lost.
-    fn begin(&mut self, now: Instant, size_bytes: u32) {
-        if let Line::Up { at, work } = &mut self.line {
-            if now > *at {
-                (*at, *work) = (now, 0);
-            }
-            *work += work_of(size_bytes);
+    fn enqueue(&mut self, now: Instant, packet: P, size_bytes: u32, jitter_draw: u32) {
+        if self.queue.is_empty()
+            && let Some(line) = &mut self.line
+        {
+            line.begin(now, size_bytes);
         }
-    }
-
-    fn enqueue(&mut self, packet: P, size_bytes: u32) {
         self.stats.packets += 1;
         self.stats.bytes += u64::from(size_bytes);
         self.stats.queue_bytes += u64::from(size_bytes);
         self.stats.queue_bytes_peak = self.stats.queue_bytes_peak.max(self.stats.queue_bytes);
-        let jitter_draw = (self.chance.next_u64() >> 32) as u32;
-        self.queue.push_back(Waiting { packet, size_bytes, jitter_draw });
+        self.codel.saw(size_bytes);
+        let flipped_bit = self.chances.flipped_bit(self.config.corrupt, size_bytes);
+        self.queue.push_back(Waiting { packet, size_bytes, queued_at: now, jitter_draw, flipped_bit });
     }
 
-    /// Moves on what has departed by `now`.
+    /// Moves on what has departed by `now`, through all steps of a trace until then.
     fn depart(&mut self, now: Instant) {
-        while let Line::Up { at, work } = self.line
-            && !self.queue.is_empty()
+        while let Some(playback) = &mut self.trace
+            && playback.next_at() <= now
         {
-            let departure = departure(at, work, self.config.rate_bits_per_sec);
-            if departure.at > now {
-                return;
+            if self.queue.is_empty() || !playback.carries() {
+                playback.seek(now);
+                continue;
             }
-            let Waiting { packet, size_bytes, jitter_draw } =
-                self.queue.pop_front().expect("the queue is not empty");
-            let due = self.arrival(departure.at, jitter_draw);
+            let step_end = playback.next_at();
+            self.depart_at_pace(step_end);
+            self.settle(step_end);
+            self.trace.as_mut().expect("looked at above").advance();
+        }
+        self.depart_at_pace(now);
+    }
+
+    /// Moves on what has departed by `now` while nothing changes.
+    fn depart_at_pace(&mut self, now: Instant) {
+        while let Some(departing) = self.queue.front()
+            && let Some(departure) = self.line.and_then(|line| line.departure(self.pace()))
+            && departure.at <= now
+        {
+            let due = self.arrival(departure.at, departing.jitter_draw);
+            let Waiting { packet, size_bytes, flipped_bit, .. } =
+                self.queue.pop_front().expect("looked at above");
             self.stats.queue_bytes -= u64::from(size_bytes);
-            self.travelling.push_back(Travelling { packet, size_bytes, due });
-            let next = self.queue.front().map_or(0, |next| work_of(next.size_bytes));
-            self.line = Line::Up { at: departure.at, work: next - departure.credit };
+            self.travel(Travelling { packet, size_bytes, flipped_bit, due });
+            if let QueueDiscipline::Codel(config) = self.config.discipline {
+                let mut standing = Standing { queue: &mut self.queue, stats: &mut self.stats };
+                self.codel.dequeue(config, departure.at, &mut standing);
+            }
+            let next_bytes = self.queue.front().map_or(0, |next| next.size_bytes);
+            self.line.as_mut().expect("it departed").proceed(departure, next_bytes);
         }
     }
 
-    /// When a packet that departed at `departed` arrives: after delay and jitter, and not before the
-    /// one ahead of it.
+    fn travel(&mut self, packet: Travelling<P>) {
+        let place = self.travelling.partition_point(|ahead| ahead.due <= packet.due);
+        self.stats.reordered += u64::from(place < self.travelling.len());
+        self.travelling.insert(place, packet);
+    }
+
+    /// Accounts for what the packet in departure has done at the present rate, which is to change.
+    fn settle(&mut self, now: Instant) {
+        let pace = self.pace();
+        if let Some(line) = &mut self.line
+            && !self.queue.is_empty()
+        {
+            line.settle(now, pace);
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        match &self.trace {
+            Some(playback) => playback.pace(),
+            None => self.config.rate_bits_per_sec.map_or(Pace::Unlimited, Pace::BitsPerSec),
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        self.trace.as_ref().map_or(self.config.delay, Playback::delay)
+    }
+
+    /// A time before which no packet of the queue arrives; exact where packets keep their order.
+    fn departing_deadline(&self) -> Option<Instant> {
+        let first = self.queue.front()?;
+        let departure = self.line?.departure(self.pace());
+        let step_end = self.trace.as_ref().map(Playback::next_at);
+        let arrival = departure.map(|departure| match self.config.order {
+            Order::Kept => (departure.at, self.arrival(departure.at, first.jitter_draw)),
+            Order::Free => (departure.at, departure.at + self.delay()),
+        });
+        match (arrival, step_end, self.config.order) {
+            (Some((departs, due)), Some(end), Order::Kept) => Some(if departs <= end { due } else { end }),
+            (Some((_, due)), Some(end), Order::Free) => Some(due.min(end)),
+            (Some((_, due)), None, _) => Some(due),
+            (None, end, _) => end,
+        }
+    }
+
+    /// When a packet that departed at `departed` arrives: after delay and jitter, and where order is
+    /// kept not before the one ahead of it.
     fn arrival(&self, departed: Instant, jitter_draw: u32) -> Instant {
         let jitter_nanos =
             (self.config.jitter.as_nanos().min(u128::from(u64::MAX)) * u128::from(jitter_draw)) >> 32;
-        let due = departed + self.config.delay + Duration::from_nanos(jitter_nanos as u64);
-        self.travelling.back().map_or(due, |ahead| due.max(ahead.due))
+        let due = departed + self.delay() + Duration::from_nanos(jitter_nanos as u64);
+        match self.config.order {
+            Order::Kept => self.travelling.back().map_or(due, |ahead| due.max(ahead.due)),
+            Order::Free => due,
+        }
     }
 }
 
-/// The end of a packet's departure: the first whole nanosecond by which its last bit has left, and the
-/// work that the line could have done beyond it by then.
-struct Departure {
-    at: Instant,
-    credit: i128,
+/// The queue of a link in the eyes of CoDel.
+struct Standing<'a, P> {
+    queue: &'a mut VecDeque<Waiting<P>>,
+    stats: &'a mut LinkStats,
 }
 
-fn departure(at: Instant, work: i128, rate: Option<NonZeroU64>) -> Departure {
-    let (Some(rate), Ok(work)) = (rate, u128::try_from(work)) else { return Departure { at, credit: 0 } };
-    let rate = u128::from(rate.get());
-    let nanos = work.div_ceil(rate);
-    let credit = (nanos * rate - work) as i128;
-    Departure { at: at + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)), credit }
-}
+impl<P> HeadDrop for Standing<'_, P> {
+    fn head(&self) -> Option<Head> {
+        let Waiting { queued_at, size_bytes, .. } = self.queue.front()?;
+        Some(Head { queued_at: *queued_at, rest_bytes: self.stats.queue_bytes - u64::from(*size_bytes) })
+    }
 
-/// Bits times 10^9: the rate, in bits per second, is then what a line does in a nanosecond.
-fn work_of(size_bytes: u32) -> i128 {
-    i128::from(size_bytes) * 8 * 1_000_000_000
-}
-
-fn work_done(time: Duration, rate: NonZeroU64) -> i128 {
-    (time.as_nanos() as i128).saturating_mul(i128::from(rate.get()))
+    fn drop_head(&mut self) {
+        if let Some(dropped) = self.queue.pop_front() {
+            self.stats.queue_bytes -= u64::from(dropped.size_bytes);
+            self.stats.codel_drops += 1;
+        }
+    }
 }
 
 #[cfg(test)]

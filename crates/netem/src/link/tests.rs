@@ -1,7 +1,9 @@
 use alloc::vec::Vec;
 
 use super::*;
-use crate::config::Ratio;
+use core::num::NonZeroU64;
+
+use crate::{CodelConfig, Ratio};
 
 const MTU: u32 = 1_500;
 
@@ -251,4 +253,200 @@ fn extremes_neither_panic_nor_stall() {
     link.set_config(Instant::ZERO, LinkConfig::new(u64::MAX, Duration::MAX));
     link.set_config(Instant::FAR_FUTURE, LinkConfig::new(u64::MAX, Duration::MAX));
     assert!(link.pop(Instant::FAR_FUTURE).is_some());
+}
+
+fn packets_out<P: Clone>(link: &mut Link<P>) -> Vec<(Instant, P)> {
+    let mut out = Vec::new();
+    while let Some(due) = link.next_deadline() {
+        out.extend(core::iter::from_fn(|| link.pop(due)).map(|packet| (due, packet)));
+    }
+    out
+}
+
+#[test]
+fn free_jitter_lets_packets_overtake_and_each_arrives_after_its_own_delay() {
+    let (delay, jitter) = (Duration::from_millis(10), Duration::from_millis(8));
+    let config = LinkConfig { delay, jitter, order: Order::Free, ..Default::default() };
+    let mut link = Link::new(config, 3);
+    for i in 0..1_000u64 {
+        link.push(micros(i * 1_000), i, MTU);
+    }
+    let out = packets_out(&mut link);
+    let mut spread = Duration::ZERO;
+    for (due, i) in &out {
+        let late = *due - micros(i * 1_000);
+        assert!((delay..=delay + jitter).contains(&late), "{late:?}");
+        spread += late - delay;
+    }
+    assert!((3_800..4_200).contains(&(spread / 1_000).as_micros()), "not held by one another: {spread:?}");
+    let overtakers = out.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
+    assert!(overtakers > 200, "{overtakers}");
+    assert!(link.stats().reordered > 200);
+    assert_eq!(out.len(), 1_000);
+}
+
+#[test]
+fn free_jitter_delivers_no_packet_late_on_a_slow_link() {
+    // The second packet's jitter may be so much smaller that it arrives first.
+    let config = LinkConfig {
+        rate_bits_per_sec: megabits(12),
+        jitter: Duration::from_millis(50),
+        order: Order::Free,
+        ..Default::default()
+    };
+    for seed in 0..50 {
+        let mut link = Link::new(config, seed);
+        for i in 0..20u64 {
+            link.push(Instant::ZERO, i, MTU);
+        }
+        let mut all = link.clone();
+        let coarse: Vec<_> = core::iter::from_fn(|| all.pop(Instant::from_millis(1_000))).collect();
+        let fine = packets_out(&mut link);
+        assert!(fine.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        assert!(fine.iter().map(|(_, i)| *i).eq(coarse), "the same order however often it is asked");
+    }
+}
+
+#[test]
+fn copies_come_right_behind_and_take_their_share_of_the_rate() {
+    let config = LinkConfig {
+        rate_bits_per_sec: megabits(12),
+        duplicate: Ratio::from_percent(25),
+        queue_bytes: Some(u64::MAX),
+        ..Default::default()
+    };
+    let mut link = Link::new(config, 5);
+    for i in 0..10_000u64 {
+        link.push(Instant::ZERO, i, MTU);
+    }
+    let copies = link.stats().duplicated;
+    assert!((2_350..2_650).contains(&copies), "{copies}");
+    let out = packets_out(&mut link);
+    assert_eq!(out.len() as u64, 10_000 + copies);
+    assert_eq!(out.last().expect("many").0, Instant::from_millis(10_000 + copies));
+    let twice = out.windows(2).filter(|pair| pair[0].1 == pair[1].1).count();
+    assert_eq!(twice as u64, copies);
+}
+
+#[test]
+fn a_copy_finds_no_room_in_a_full_queue() {
+    let config = LinkConfig {
+        rate_bits_per_sec: megabits(12),
+        duplicate: Ratio::ONE,
+        queue_bytes: Some(3 * u64::from(MTU)),
+        ..Default::default()
+    };
+    let mut link = Link::new(config, 5);
+    assert_eq!(link.push(Instant::ZERO, 0, MTU), Verdict::Queued);
+    assert_eq!(link.push(Instant::ZERO, 1, MTU), Verdict::Queued);
+    assert_eq!((link.len(), link.stats().duplicated), (3, 1));
+}
+
+#[test]
+fn damage_flips_bits_all_over_the_packet_and_pop_passes_over_the_damaged() {
+    let config = LinkConfig { corrupt: Ratio::from_percent(10), ..Default::default() };
+    let mut link = Link::new(config, 5);
+    let mut other = link.clone();
+    let mut bits = Vec::new();
+    for i in 0..10_000u64 {
+        link.push(Instant::ZERO, i, 100);
+        other.push(Instant::ZERO, i, 100);
+        bits.extend(link.pop_arrival(Instant::ZERO).expect("it arrives").flipped_bit);
+    }
+    assert!((900..1_100).contains(&bits.len()), "{}", bits.len());
+    assert!(bits.iter().all(|bit| *bit < 800));
+    assert!(bits.iter().any(|bit| *bit < 40) && bits.iter().any(|bit| *bit >= 760));
+    let unharmed = core::iter::from_fn(|| other.pop(Instant::ZERO)).count();
+    assert_eq!(unharmed, 10_000 - bits.len());
+    assert_eq!(other.stats().corrupted, bits.len() as u64);
+}
+
+#[test]
+fn a_new_feature_does_not_shift_the_chances_of_the_others() {
+    let plain =
+        LinkConfig { loss: Ratio::from_percent(20), jitter: Duration::from_millis(5), ..Default::default() };
+    let more = LinkConfig { duplicate: Ratio::from_percent(30), corrupt: Ratio::from_percent(30), ..plain };
+    let run = |config| {
+        let mut link = Link::new(config, 11);
+        let mut queued = |i| link.push(micros(i * 10_000), i, MTU) == Verdict::Queued;
+        let kept: Vec<u64> = (0..500u64).filter(|i| queued(*i)).collect();
+        kept
+    };
+    assert_eq!(run(plain), run(more));
+}
+
+#[test]
+fn bursts_of_loss_take_neighbours_and_are_counted_as_loss() {
+    let model = crate::GilbertElliott::bursts(Ratio::from_percent(1), Ratio::from_percent(25));
+    let mut link = Link::new(LinkConfig { burst_loss: Some(model), ..Default::default() }, 2);
+    let lost: Vec<bool> =
+        (0..50_000).map(|i| link.push(Instant::ZERO, i, MTU) == Verdict::Dropped(DropReason::Loss)).collect();
+    let count = lost.iter().filter(|lost| **lost).count();
+    assert_eq!(link.stats().lost, count as u64);
+    assert!((count as f64 / 50_000.0 - 1.0 / 26.0).abs() < 0.006, "{count}");
+    let after_loss = lost.windows(2).filter(|pair| pair[0] && pair[1]).count();
+    assert!((after_loss as f64 / count as f64 - 0.75).abs() < 0.04, "{after_loss} of {count}");
+}
+
+/// A sender that adds one segment per round trip and halves at a drop, on a link with a deep queue.
+/// Returns the time in the queue, in milliseconds, averaged over the last five of `secs` seconds.
+fn standing_queue_millis(discipline: QueueDiscipline, secs: u64) -> f64 {
+    let config = LinkConfig {
+        rate_bits_per_sec: megabits(12),
+        delay: Duration::from_millis(20),
+        discipline,
+        queue_bytes: Some(3_000_000),
+        ..Default::default()
+    };
+    let mut link = Link::new(config, 1);
+    let (mut window, mut in_flight, mut dropped) = (10.0f64, 0u64, 0u64);
+    let (mut samples, mut sum) = (0u64, 0.0);
+    let mut now = Instant::ZERO;
+    let end = Instant::from_millis(secs * 1_000);
+    let mut halved_at = Instant::ZERO;
+    while now < end {
+        while (in_flight as f64) < window {
+            link.push(now, now, MTU);
+            in_flight += 1;
+        }
+        now = link.next_deadline().expect("there is always something in flight");
+        while let Some(sent) = link.pop(now) {
+            in_flight -= 1;
+            window += 1.0 / window;
+            if now + Duration::from_secs(5) >= end {
+                samples += 1;
+                sum += (now - sent - Duration::from_millis(21)).as_secs_f64() * 1e3;
+            }
+        }
+        let new = link.stats().codel_drops - dropped;
+        dropped += new;
+        in_flight -= new;
+        if new > 0 && now.since(halved_at) > Duration::from_millis(40) {
+            (window, halved_at) = ((window / 2.0).max(2.0), now);
+        }
+    }
+    sum / samples as f64
+}
+
+#[test]
+fn codel_brings_the_time_in_the_queue_down_to_its_target() {
+    let tail = standing_queue_millis(QueueDiscipline::TailDrop, 30);
+    let codel = standing_queue_millis(QueueDiscipline::Codel(CodelConfig::default()), 30);
+    assert!(tail > 100.0, "the queue stands: {tail} ms");
+    assert!(codel < 7.0, "about the target of 5 ms: {codel} ms");
+}
+
+#[test]
+fn codel_leaves_a_burst_alone() {
+    let config = LinkConfig {
+        rate_bits_per_sec: megabits(12),
+        discipline: QueueDiscipline::Codel(CodelConfig::default()),
+        ..Default::default()
+    };
+    let mut link = Link::new(config, 1);
+    for i in 0..60 {
+        link.push(Instant::ZERO, i, MTU);
+    }
+    assert_eq!(packets_out(&mut link).len(), 60, "60 ms of queue, but not for an interval");
+    assert_eq!(link.stats().codel_drops, 0);
 }

@@ -190,6 +190,30 @@ pub fn emit_echo_reply(
     Some(len)
 }
 
+/// Writes the message that `original` is too big for a link of `mtu` octets (RFC 1191 §4, RFC 4443 §3.2;
+/// the ICMP part only) to the front of `out` and returns its length. `addresses` are those of the
+/// message; their family chooses the format. As much of `original` is quoted as `out` has room for.
+///
+/// Returns `None` when `out` has no room for the message's own header.
+pub fn emit_too_big(addresses: &Addresses, mtu: u16, original: &[u8], out: &mut [u8]) -> Option<usize> {
+    let quoted_len = original.len().min(out.len().checked_sub(HEADER_LEN)?);
+    let len = HEADER_LEN + quoted_len;
+    let out = out.get_mut(..len)?;
+    let (kind, code, mut sum) = match addresses {
+        Addresses::V4 { .. } => (V4_UNREACHABLE, 4, Sum::ZERO),
+        Addresses::V6 { .. } => {
+            let len = u32::try_from(len).ok()?;
+            (V6_PACKET_TOO_BIG, 0, checksum::pseudo_header(addresses, PROTOCOL_ICMPV6, len))
+        }
+    };
+    out[..6].copy_from_slice(&[kind, code, 0, 0, 0, 0]);
+    out[6..8].copy_from_slice(&mtu.to_be_bytes());
+    out[HEADER_LEN..].copy_from_slice(&original[..quoted_len]);
+    sum.add_bytes(out);
+    out[2..4].copy_from_slice(&sum.finish().to_be_bytes());
+    Some(len)
+}
+
 struct Header<'a> {
     kind: u8,
     code: u8,
@@ -349,6 +373,26 @@ mod tests {
                 let message = error_message(&addresses, *kind, *code, 8);
                 assert_eq!(parse(&addresses, &message), Ok(expected), "type {kind}, code {code}");
             }
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_too_big_is_reported_with_the_mtu() {
+        for addresses in [V4, V6] {
+            let quoted = error_message(&addresses, 0, 0, 8).split_off(HEADER_LEN);
+            let mut out = [0; 100];
+            let len = emit_too_big(&addresses, 1_280, &quoted, &mut out).expect("room");
+            assert_eq!(len, HEADER_LEN + quoted.len());
+            let Ok(IcmpMessage::Error { kind, original }) = parse(&addresses, &out[..len]) else {
+                panic!("an error")
+            };
+            let expected = match addresses {
+                Addresses::V4 { .. } => IcmpError::FragmentationNeeded { mtu: 1_280 },
+                Addresses::V6 { .. } => IcmpError::PacketTooBig { mtu: 1_280 },
+            };
+            assert_eq!((kind, original.src_port, original.seq), (expected, 0x1234, 0x0102_0304));
+            assert_eq!(emit_too_big(&addresses, 1, &quoted, &mut out[..20]), Some(20), "a part is quoted");
+            assert_eq!(emit_too_big(&addresses, 1, &quoted, &mut out[..7]), None);
         }
     }
 

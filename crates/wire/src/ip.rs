@@ -3,6 +3,7 @@
 //! IPv4 options and the IPv6 extension headers that a destination may ignore are skipped. Fragments are
 //! refused, not reassembled: TCP sends with DF, and its peers discover the path's MTU.
 
+pub mod rewrite;
 #[cfg(test)]
 mod tests;
 

@@ -6,13 +6,20 @@ use core::fmt;
 use crate::cursor::Writer;
 use crate::tcp_option::{SackBlocks, TcpOption, Timestamps};
 
-pub(crate) const END: u8 = 0;
-pub(crate) const NOP: u8 = 1;
-pub(crate) const MSS: u8 = 2;
-pub(crate) const WINDOW_SCALE: u8 = 3;
-pub(crate) const SACK_PERMITTED: u8 = 4;
-pub(crate) const SACK: u8 = 5;
-pub(crate) const TIMESTAMPS: u8 = 8;
+/// Kind of the end of the list.
+pub const END: u8 = 0;
+/// Kind of padding.
+pub const NOP: u8 = 1;
+/// Kind of the maximum segment size.
+pub const MSS: u8 = 2;
+/// Kind of the window scale.
+pub const WINDOW_SCALE: u8 = 3;
+/// Kind of SACK permitted.
+pub const SACK_PERMITTED: u8 = 4;
+/// Kind of SACK blocks.
+pub const SACK: u8 = 5;
+/// Kind of timestamps.
+pub const TIMESTAMPS: u8 = 8;
 pub(crate) const USER_TIMEOUT: u8 = 28;
 pub(crate) const FAST_OPEN: u8 = 34;
 
@@ -38,6 +45,19 @@ impl OptionBuf {
     /// No options.
     pub const fn new() -> Self {
         Self::EMPTY
+    }
+
+    /// Options as they stand in `octets`, padded with NOPs to a multiple of four.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when there are more than 40.
+    pub fn from_octets(octets: &[u8]) -> Result<Self, NoRoom> {
+        let mut buf = Self::EMPTY;
+        let space = buf.reserve(octets.len().next_multiple_of(4))?;
+        let (taken, padding) = space.split_at_mut(octets.len());
+        taken.copy_from_slice(octets);
+        padding.fill(NOP);
+        Ok(buf)
     }
 
     /// Appends an option and its padding.
@@ -202,6 +222,15 @@ mod tests {
         assert_octets(TcpOption::Unknown { kind: 77, data: &[5] }, &[77, 3, 5, 1]);
         let ack = Dss { data_ack: Some(DataAck::Four(1)), ..Dss::default() };
         assert_octets(TcpOption::Mptcp(MptcpOption::Dss(ack)), &[30, 8, 0x20, 1, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn octets_are_taken_as_they_are() {
+        let buf = OptionBuf::from_octets(&[9, 3, 1, 30, 2]).expect("fits");
+        assert_eq!(buf.as_slice(), [9, 3, 1, 30, 2, 1, 1, 1]);
+        assert_eq!(OptionBuf::from_octets(&[]), Ok(OptionBuf::EMPTY));
+        assert_eq!(OptionBuf::from_octets(&[1; 40]).map(|buf| buf.len()), Ok(40));
+        assert_eq!(OptionBuf::from_octets(&[1; 41]), Err(NoRoom));
     }
 
     #[test]

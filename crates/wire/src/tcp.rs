@@ -184,6 +184,20 @@ impl TcpHeader {
     }
 }
 
+/// The four bits between data offset and control bits, one of which is AE (RFC 9768); 0 without a header.
+/// [`TcpHeader::emit`] leaves them zero.
+pub fn reserved_bits(segment: &[u8]) -> u8 {
+    segment.get(12).map_or(0, |octet| octet & 0x0f)
+}
+
+/// Writes the four bits between data offset and control bits.
+///
+/// # Panics
+/// If `segment` is shorter than a header.
+pub fn set_reserved_bits(segment: &mut [u8], bits: u8) {
+    segment[12] = segment[12] & 0xf0 | bits & 0x0f;
+}
+
 /// Whether the checksum of a whole segment is right.
 pub fn verify_checksum(addresses: &Addresses, segment: &[u8]) -> bool {
     let Ok(len) = u32::try_from(segment.len()) else { return false };
@@ -247,6 +261,11 @@ mod tests {
         assert_eq!(parsed.header, HEADER);
         assert_eq!(parsed.options, TcpOptions { mss: Some(1460), ..TcpOptions::default() });
         assert_eq!(parsed.payload_offset, OCTETS.len());
+
+        assert_eq!(reserved_bits(&out), 0);
+        set_reserved_bits(&mut out, 0xf5);
+        assert_eq!((reserved_bits(&out), out[12]), (5, 0x65));
+        assert_eq!(parse(&out).expect("well formed").payload_offset, OCTETS.len());
     }
 
     #[test]

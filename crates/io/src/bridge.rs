@@ -11,6 +11,7 @@ use polytcp_proto::packet::Received;
 use polytcp_proto::time::Instant;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use crate::boxes::Boxes;
 use crate::clock::monotonic_now;
 use crate::device::Device;
 use crate::links::{Direction, LinkControl, Links, Retries};
@@ -65,7 +66,23 @@ impl Bridge {
         b_to_a: LinkConfig,
         seed: u64,
     ) -> io::Result<BridgeHandle> {
-        let links = Links::new(a_to_b, b_to_a, seed)?;
+        Self::spawn_with_boxes(a, b, a_to_b, b_to_a, Boxes::default(), seed)
+    }
+
+    /// Joins `a` and `b` like [`spawn`](Self::spawn), with middleboxes on both sides of the links: the
+    /// near ones at `a`, the far ones at `b`.
+    ///
+    /// # Errors
+    /// When the process has no descriptor or thread left.
+    pub fn spawn_with_boxes(
+        a: Box<dyn Device>,
+        b: Box<dyn Device>,
+        a_to_b: LinkConfig,
+        b_to_a: LinkConfig,
+        boxes: Boxes,
+        seed: u64,
+    ) -> io::Result<BridgeHandle> {
+        let links = Links::new(a_to_b, b_to_a, boxes, seed)?;
         let control = links.control();
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let bridge = Self {

@@ -190,7 +190,9 @@ fn joinable(packet: &Transmit) -> Option<Layout> {
         Checksum::Partial { start, offset } => {
             usize::from(start) == layout.ip_len && offset == CHECKSUM_OFFSET
         }
-        Checksum::Complete => layout.sum(header, &packet.payload).finish() == 0,
+        Checksum::Complete => {
+            layout.ip_checksum_is_right(header) && layout.sum(header, &packet.payload).finish() == 0
+        }
     };
     (plain && trusted()).then_some(layout)
 }

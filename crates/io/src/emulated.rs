@@ -2,7 +2,8 @@
 //!
 //! What is sent is cut to MTU-sized packets, held by the egress link, and given to the device when it
 //! is due; what the device receives goes through the ingress link in the same way. This is how a path
-//! with a real kernel behind it gets its rate, delay and loss where there is no `tc netem`.
+//! with a real kernel behind it gets its rate, delay and loss where there is no `tc netem`, and how a
+//! middlebox comes to stand before it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,7 @@ use polytcp_proto::packet::{Received, Transmit};
 use polytcp_proto::time::Instant;
 use rustix::event::epoll;
 
+use crate::boxes::Boxes;
 use crate::device::{Capabilities, Device, SendOutcome};
 pub use crate::links::{Direction, EmulatedStats, LinkControl};
 use crate::links::{Links, Retries, lock};
@@ -54,7 +56,22 @@ impl<D: Device> Emulated<D> {
     /// # Errors
     /// When the process has no descriptors left for an eventfd and an epoll instance.
     pub fn new(inner: D, egress: LinkConfig, ingress: LinkConfig, seed: u64) -> io::Result<Self> {
-        let links = Links::new(egress, ingress, seed)?;
+        Self::with_boxes(inner, egress, ingress, Boxes::default(), seed)
+    }
+
+    /// Puts links and middleboxes in front of `inner`; all chances of the links follow from `seed`. The
+    /// near boxes stand between the stack and the links, the far ones between the links and `inner`.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left for an eventfd and an epoll instance.
+    pub fn with_boxes(
+        inner: D,
+        egress: LinkConfig,
+        ingress: LinkConfig,
+        boxes: Boxes,
+        seed: u64,
+    ) -> io::Result<Self> {
+        let links = Links::new(egress, ingress, boxes, seed)?;
         let readiness = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let watched = inner.as_fd().into_iter().chain([links.doorbell()]);
         for fd in watched {

@@ -79,6 +79,13 @@ impl Layout {
         Some(())
     }
 
+    /// Whether the IPv4 header's checksum is right; true for IPv6, which has none.
+    pub(crate) fn ip_checksum_is_right(&self, header: &[u8]) -> bool {
+        let mut sum = Sum::ZERO;
+        sum.add_bytes(&header[..self.ip_len]);
+        self.kind == SegmentationKind::Tcp6 || sum.finish() == 0
+    }
+
     /// Octets of payload that the IP header states; `None` when it states less than the headers.
     pub(crate) fn payload_len(&self, header: &[u8]) -> Option<usize> {
         let len = match self.kind {

@@ -7,11 +7,13 @@
 //! - [`memory`]: two devices joined in memory, for tests and demos without privileges.
 //! - [`segment`], [`coalesce`]: in software what offload does in a NIC: cut, complete, join again.
 //! - [`links`], [`emulated`], [`bridge`]: links of `polytcp-netem` in front of a device, or between two.
+//! - [`boxes`]: middleboxes of `polytcp-netem` on both sides of those links.
 //! - [`capture`]: a device whose packets are written to a pcapng file.
 //!
 //! The only crate under the stack that makes system calls.
 #![deny(unsafe_code)]
 
+pub mod boxes;
 pub mod bridge;
 pub mod capture;
 pub mod clock;
@@ -29,6 +31,7 @@ pub mod segment;
 mod testing;
 pub mod tun;
 
+pub use boxes::Boxes;
 pub use bridge::{Bridge, BridgeHandle};
 pub use capture::{CaptureFile, Captured};
 pub use clock::monotonic_now;
@@ -36,6 +39,9 @@ pub use device::{Capabilities, Device, SendOutcome};
 pub use emulated::Emulated;
 pub use links::{Direction, EmulatedStats, LinkControl};
 pub use memory::{MemoryConfig, MemoryDevice};
-pub use polytcp_netem::{LinkConfig, LinkStats, Ratio};
+pub use polytcp_netem::{
+    CodelConfig, GilbertElliott, LinkConfig, LinkStats, Order, QueueDiscipline, Ratio, Trace, TraceStep,
+    middlebox,
+};
 pub use rx_pool::RxPool;
 pub use tun::{Offload, Tun, TunConfig};

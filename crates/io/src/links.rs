@@ -5,14 +5,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polytcp_netem::LinkConfig;
+use polytcp_netem::{LinkConfig, Trace};
 use polytcp_proto::packet::Transmit;
 use polytcp_proto::time::Instant;
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::boxes::{Boxes, Crossing, Passages};
 use crate::clock::monotonic_now;
 pub use crate::passage::EmulatedStats;
-use crate::passage::{Joining, Passage};
+use crate::passage::{Boxed, Joining, Passage};
 
 /// A direction of an emulated link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +41,12 @@ impl LinkControl {
     /// The configuration of one direction.
     pub fn link(&self, direction: Direction) -> LinkConfig {
         self.links.lock(direction).config()
+    }
+
+    /// Lets one direction take rate and delay from a trace that starts now, or from its configuration
+    /// again; see [`Link::follow`](polytcp_netem::Link::follow).
+    pub fn follow(&self, direction: Direction, trace: Option<Trace>) {
+        self.links.change(direction, |passage| passage.follow(monotonic_now(), trace));
     }
 
     /// Cuts one direction: what is on the link is dropped, and all that comes.
@@ -79,6 +86,8 @@ impl LinkControl {
 pub(crate) struct Links {
     egress: Mutex<Passage>,
     ingress: Mutex<Passage>,
+    /// The boxes on the path, if any. Locked before the passages.
+    boxes: Option<Mutex<Crossing>>,
     bell: Mutex<Bell>,
     /// Readable when the driver has to ask for the deadline again.
     doorbell: OwnedFd,
@@ -108,10 +117,18 @@ pub(crate) struct Retries {
 
 impl Links {
     /// Two links whose chances follow from `seed` and differ from each other.
-    pub(crate) fn new(egress: LinkConfig, ingress: LinkConfig, seed: u64) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(
+        egress: LinkConfig,
+        ingress: LinkConfig,
+        boxes: Boxes,
+        seed: u64,
+    ) -> io::Result<Arc<Self>> {
+        let boxes = Crossing::new(boxes).map(Mutex::new);
+        let boxed = if boxes.is_some() { Boxed::Yes } else { Boxed::No };
         Ok(Arc::new(Self {
-            egress: Mutex::new(Passage::new(egress, seed)),
-            ingress: Mutex::new(Passage::new(ingress, !seed)),
+            egress: Mutex::new(Passage::new(egress, seed, boxed)),
+            ingress: Mutex::new(Passage::new(ingress, !seed, boxed)),
+            boxes,
             bell: Mutex::new(Bell { told: Instant::FAR_FUTURE, rung: Rung::No }),
             doorbell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         }))
@@ -136,13 +153,21 @@ impl Links {
         Ok(())
     }
 
-    /// Puts a packet on the link.
+    /// Puts a packet on the path.
     pub(crate) fn offer(&self, direction: Direction, now: Instant, packet: Transmit, mtu: u16) {
-        self.change(direction, |passage| passage.offer(now, packet, mtu));
+        match &self.boxes {
+            None => self.change(direction, |passage| passage.offer(now, packet, mtu)),
+            Some(boxes) => {
+                self.cross(boxes, |crossing| crossing.offer(now, direction, packet, mtu, self.passages()));
+            }
+        }
     }
 
     /// The next packet of one direction that is due by `now`.
     pub(crate) fn take(&self, direction: Direction, now: Instant, joining: Joining) -> Option<Transmit> {
+        if let Some(boxes) = &self.boxes {
+            self.cross(boxes, |crossing| crossing.settle(now, self.passages()));
+        }
         self.lock(direction).take(now, joining)
     }
 
@@ -162,7 +187,8 @@ impl Links {
         let mut bell = lock(&self.bell);
         let egress = retries.egress.or_else(|| self.deadline_of(Direction::Egress));
         let ingress = retries.ingress.or_else(|| self.deadline_of(Direction::Ingress));
-        let deadline = [egress, ingress, other].into_iter().flatten().min();
+        let boxes = self.boxes.as_ref().and_then(|boxes| lock(boxes).deadline());
+        let deadline = [egress, ingress, boxes, other].into_iter().flatten().min();
         bell.told = deadline.unwrap_or(Instant::FAR_FUTURE);
         deadline
     }
@@ -174,16 +200,42 @@ impl Links {
         change(&mut passage);
         let after = passage.deadline().unwrap_or(Instant::FAR_FUTURE);
         drop(passage);
-        if after >= before {
-            return;
+        if after < before {
+            self.ring_for(after);
         }
+    }
+
+    /// Lets the boxes work, and rings when anything is due earlier for it than the driver was told.
+    fn cross(&self, boxes: &Mutex<Crossing>, work: impl FnOnce(&mut Crossing)) {
+        let mut crossing = lock(boxes);
+        let before = self.earliest(&crossing);
+        work(&mut crossing);
+        let after = self.earliest(&crossing);
+        drop(crossing);
+        if after < before {
+            self.ring_for(after);
+        }
+    }
+
+    fn earliest(&self, crossing: &Crossing) -> Instant {
+        let directions = [Direction::Egress, Direction::Ingress].map(|direction| self.deadline_of(direction));
+        let deadlines = directions.into_iter().chain([crossing.deadline()]).flatten();
+        deadlines.min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// Rings when the driver was told a later deadline.
+    fn ring_for(&self, deadline: Instant) {
         let mut bell = lock(&self.bell);
-        if after < bell.told && bell.rung == Rung::No {
+        if deadline < bell.told && bell.rung == Rung::No {
             bell.rung = Rung::Yes;
             if let Err(error) = rustix::io::write(&self.doorbell, &1u64.to_ne_bytes()) {
                 tracing::warn!(%error, "an emulated link cannot wake its driver");
             }
         }
+    }
+
+    fn passages(&self) -> Passages<'_> {
+        Passages { egress: &self.egress, ingress: &self.ingress }
     }
 
     fn lock(&self, direction: Direction) -> MutexGuard<'_, Passage> {

@@ -81,6 +81,24 @@ pub fn complete(packet: &mut Transmit) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// Flips one bit of a packet, counted from the highest of the first octet, as a wire does that damages
+/// it: after its checksum has been completed. A bit beyond the end changes nothing.
+pub fn flip_bit(mut packet: Transmit, bit: u32) -> Transmit {
+    // One that cannot be completed is as good as damaged.
+    let _ = complete(&mut packet);
+    packet.vnet.checksum = Checksum::Complete;
+    let (octet, mask) = ((bit / 8) as usize, 0x80 >> (bit % 8));
+    let header_len = packet.header.as_slice().len();
+    if octet < header_len {
+        packet.header.storage()[octet] ^= mask;
+    } else if octet - header_len < packet.payload.len() {
+        let mut payload = packet.payload.to_vec();
+        payload[octet - header_len] ^= mask;
+        packet.payload = payload.into();
+    }
+    packet
+}
+
 fn fill_split(header: &mut [u8], payload: &[u8], start: u16, offset: u16) -> Result<(), Malformed> {
     let start = usize::from(start);
     let field = start + usize::from(offset);

@@ -202,3 +202,85 @@ fn the_budget_of_a_receive_is_kept_and_the_rest_is_due_at_once() {
     assert!(a.deadline().is_some_and(|deadline| deadline <= monotonic_now()));
     assert_eq!(drive(&a, LIMIT, |out| out.len() == 7).len(), 7);
 }
+
+#[test]
+fn a_damaged_packet_arrives_with_one_bit_flipped_under_a_complete_checksum() {
+    let damaging = LinkConfig { corrupt: Ratio::ONE, ..LinkConfig::default() };
+    let (a, b) = pair(damaging, damaging, MemoryConfig::default());
+    let packet = Tcp::default().packet();
+    let mut whole = packet.clone();
+    crate::segment::complete(&mut whole).expect("well formed");
+    for _ in 0..200 {
+        for (from, to) in [(&a as &dyn Device, &b as &dyn Device), (&b, &a)] {
+            from.send(monotonic_now(), &packet).expect("it works");
+            let mut out = Vec::new();
+            to.receive(monotonic_now(), 10, &mut RxPool::new(), &mut out).expect("it works");
+            assert_eq!((out.len(), out[0].vnet.checksum), (1, Checksum::Complete));
+            let pairs = out[0].bytes.iter().zip(octets(&whole));
+            assert_eq!(pairs.map(|(is, was)| (is ^ was).count_ones()).sum::<u32>(), 1);
+        }
+    }
+    assert_eq!(a.control().stats(Direction::Egress).link.corrupted, 200);
+}
+
+#[test]
+fn damage_is_not_mended_by_joining() {
+    let damaging = LinkConfig { corrupt: Ratio::from_percent(50), ..LinkConfig::default() };
+    let (a, b) = pair(damaging, LinkConfig::default(), MemoryConfig::default());
+    let mut sound = 0;
+    for i in 0..100 {
+        let segment = Tcp { seq: i * 14_480, payload: pattern(14_480), ..Tcp::default() };
+        send(&a, &segment.super_packet(1_448));
+        for packet in received_now(&b) {
+            let sums = polytcp_wire::ip::parse(&packet.bytes).is_ok_and(|ip| {
+                let segment = &packet.bytes[ip.payload_offset..];
+                polytcp_wire::tcp::verify_checksum(&ip.header.addresses, segment)
+            });
+            match packet.vnet.segmentation {
+                Some(_) => sound += (packet.bytes.len() - 52) / 1_448,
+                None if sums || packet.vnet.checksum != Checksum::Complete => sound += 1,
+                None => {}
+            }
+        }
+    }
+    let link = a.control().stats(Direction::Egress).link;
+    assert_eq!(sound as u64, link.delivered_packets - link.corrupted);
+}
+
+#[test]
+fn copies_and_codel_and_bursts_of_loss_work_in_real_time_too() {
+    let twice = LinkConfig { duplicate: Ratio::ONE, ..LinkConfig::default() };
+    let (a, b) = pair(twice, LinkConfig::default(), MemoryConfig::default());
+    send(&a, &Tcp::default().packet());
+    assert_eq!(received_now(&b).len(), 2);
+
+    let never = polytcp_netem::GilbertElliott::bursts(Ratio::ONE, Ratio::ZERO);
+    let burst = LinkConfig { burst_loss: Some(never), ..LinkConfig::default() };
+    let (a, b) = pair(burst, LinkConfig::default(), MemoryConfig::default());
+    for _ in 0..10 {
+        send(&a, &Tcp::default().packet());
+    }
+    assert_eq!((received_now(&b).len(), a.control().stats(Direction::Egress).link.lost), (1, 9));
+}
+
+#[test]
+fn a_trace_set_by_another_thread_rules_the_link() {
+    let (a, b) = pair(delayed(3_600_000), LinkConfig::default(), MemoryConfig::default());
+    let step = |millis, rate_bits_per_sec| polytcp_netem::TraceStep {
+        at: Duration::from_millis(millis),
+        rate_bits_per_sec,
+        delay: Duration::ZERO,
+    };
+    let trace = polytcp_netem::Trace::new([step(0, 0), step(40, 1_000_000_000)], Duration::from_secs(3_600));
+    let start = monotonic_now();
+    a.control().follow(Direction::Egress, Some(trace.expect("a trace")));
+    send(&a, &Tcp::default().packet());
+    assert!(received_now(&b).is_empty());
+    let mut arrived = 0;
+    drive(&a, LIMIT, |_| {
+        arrived += received_now(&b).len();
+        arrived == 1
+    });
+    assert_eq!(arrived, 1);
+    assert!(monotonic_now() - start >= Duration::from_millis(40));
+}

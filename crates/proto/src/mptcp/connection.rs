@@ -251,6 +251,7 @@ impl Connection {
                 plain_base: first_dsn,
                 may_fall_back: true,
                 inbox: Inbox::default(),
+                siblings: Vec::new(),
             },
             subflows: Vec::new(),
             next_subflow_id: 1,
@@ -360,6 +361,7 @@ impl Connection {
     /// Processes a segment of one subflow that is in a synchronized state.
     pub(crate) fn handle_segment(&mut self, ctx: &mut Ctx<'_>, id: u32, segment: Segment) {
         let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
+        self.show_siblings_to(index);
         let subflow = &mut self.subflows[index];
         let Phase::Open(flow) = &mut subflow.phase else { return };
         if segment.is_syn() {
@@ -393,6 +395,16 @@ impl Connection {
         self.after_flow_input(id);
         self.continue_repair(ctx.now);
         self.advance_close(ctx);
+    }
+
+    /// What the congestion control of the subflow at `index` may know of the others, if it is coupled.
+    fn show_siblings_to(&mut self, index: usize) {
+        self.data.siblings.clear();
+        if self.subflows[index].flow().is_some_and(SubflowFlow::is_coupled) {
+            let others =
+                self.subflows.iter().enumerate().filter(|(i, other)| *i != index && other.is_usable());
+            self.data.siblings.extend(others.filter_map(|(_, other)| other.flow()?.as_sibling()));
+        }
     }
 
     /// MP_FASTCLOSE and MP_TCPRST on a reset that was accepted (RFC 8684 §3.5, §3.6).

@@ -19,6 +19,7 @@ use super::recv::DataRecv;
 use super::send::{DataFin, DataSend};
 use super::subflow::{Announced, Confirmation, HeldTag, Keys, SentTag, Signal, SubflowState};
 use crate::seq::{Dsn, Ssn};
+use crate::tcp::cc::Sibling;
 use crate::tcp::extension::{Abort, Carrier, Extension};
 use crate::tcp::flow::Env;
 use crate::tcp::segment::Segment;
@@ -101,6 +102,8 @@ pub struct Data {
     pub may_fall_back: bool,
     /// What options asked for.
     pub inbox: Inbox,
+    /// The other subflows, as the coupled congestion control of the one in hand may see them.
+    pub siblings: Vec<Sibling>,
 }
 
 impl Data {
@@ -517,6 +520,10 @@ impl Extension for Hook<'_> {
         let may_signal = self.data.mode == Mode::Mptcp
             && matches!(self.mp.confirmation, Confirmation::Done | Confirmation::CapableServer);
         self.mp.ack_wanted || (may_signal && !self.mp.signals.is_empty())
+    }
+
+    fn siblings(&self) -> &[Sibling] {
+        &self.data.siblings
     }
 
     fn reserved_option_bytes(&self) -> usize {

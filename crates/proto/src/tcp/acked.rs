@@ -2,22 +2,23 @@
 
 use polytcp_wire::mptcp::MptcpOption;
 
-use super::cc::AckSample;
+use super::cc::{AckSample, LostSegment, Sibling};
 use super::extension::{Abort, Extension};
-use super::flow::{Env, Flow, OwnFin};
+use super::flow::{Env, Flow, OwnFin, SendHalf};
+use super::rate::Newest;
 use super::recovery::prr::{Delivery, Prr};
+use super::recovery::scoreboard::{Judgement, Sent};
 use super::recovery::{Episode, TimerKind};
 use super::segment::Segment;
 use crate::seq::SeqNum;
-use crate::time::{Duration, Instant, nanos};
+use crate::time::{Duration, Instant};
 
 /// What one acknowledgement delivered.
 #[derive(Default)]
 struct Delivered {
     bytes: u32,
     rtt: Option<Duration>,
-    /// State at the sending of the latest sent one, for the rate sample.
-    latest: Option<(Instant, u64, Instant)>,
+    newest: Option<Newest>,
     retransmitted: bool,
 }
 
@@ -71,6 +72,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             .iter()
             .any(|option| !matches!(option, MptcpOption::Dss(dss) if !dss.data_fin));
         let prior_in_flight = self.snd.board.in_flight();
+        self.snd.rate.before_ack(prior_in_flight);
         let mut delivered = self.take_delivered(env, segment);
         if segment.ack.after(snd_una) {
             self.on_cumulative_progress(env, segment, ext);
@@ -82,15 +84,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             // every acknowledgement and tells nothing.
             && !has_signal
         {
-            self.on_duplicate_ack();
+            self.on_duplicate_ack(env.now);
         }
         // Karn's rule (RFC 6298 §3): an acknowledgement that covers anything sent twice measures nothing.
         if let Some(sample) = delivered.rtt.take().filter(|_| !delivered.retransmitted) {
             self.rtt.on_sample(sample, env.now);
         }
-        self.sample_rate(env.now, &delivered);
-        let rtt = delivered.latest.map(|(sent, _, _)| env.now.since(sent));
-        self.react(env, segment, delivered.bytes, rtt, prior_in_flight);
+        self.react(env, segment, &delivered, prior_in_flight, ext.siblings());
         Ok(Some(held))
     }
 
@@ -102,7 +102,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let offset = self.stamps.map_or(0, |s| s.offset);
         let min_rtt = self.rtt.min_rtt();
         let rack = &mut self.recovery.rack;
-        let mut on = |sent: &super::recovery::scoreboard::Sent<S>| {
+        let mut on = |sent: &Sent<S>| {
             out.bytes += sent.len;
             let age = now.since(sent.last_sent);
             let again = sent.transmissions > 1;
@@ -116,9 +116,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 // Karn's rule (RFC 6298 §3): only what was sent once is measured; the youngest counts.
                 out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
             }
-            if out.latest.is_none_or(|(at, ..)| sent.last_sent >= at) {
-                out.latest = Some((sent.last_sent, sent.at_send.delivered, sent.at_send.delivered_time));
-            }
+            out.newest = Some(Newest::later(out.newest, sent));
         };
         self.snd.board.ack(segment.ack, &mut on);
         if self.sack {
@@ -138,7 +136,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     self.recovery.tail_probe = None;
                     continue;
                 }
-                let mut on = |sent: &super::recovery::scoreboard::Sent<S>| {
+                let mut on = |sent: &Sent<S>| {
                     out.bytes += sent.len;
                     let spurious =
                         sent.transmissions > 1 && min_rtt.is_some_and(|min| now.since(sent.last_sent) < min);
@@ -148,17 +146,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                         let age = now.since(sent.last_sent);
                         out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
                     }
-                    if out.latest.is_none_or(|(at, ..)| sent.last_sent >= at) {
-                        out.latest =
-                            Some((sent.last_sent, sent.at_send.delivered, sent.at_send.delivered_time));
-                    }
+                    out.newest = Some(Newest::later(out.newest, sent));
                 };
                 self.snd.board.sack(left, right, &mut on);
             }
         }
         if out.bytes > 0 {
-            self.snd.delivered += u64::from(out.bytes);
-            self.snd.delivered_at = now;
+            self.snd.rate.on_delivered(now, out.bytes);
             self.recovery.on_progress();
         }
         out
@@ -185,17 +179,32 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// Fast retransmit without SACK (RFC 5681 §3.2, RFC 6582).
-    fn on_duplicate_ack(&mut self) {
+    fn on_duplicate_ack(&mut self, now: Instant) {
         self.recovery.duplicate_acks = self.recovery.duplicate_acks.saturating_add(1);
         if self.recovery.duplicate_acks == 3 {
-            self.mark_front_lost();
+            self.mark_front_lost(now);
         }
     }
 
-    fn mark_front_lost(&mut self) {
+    fn mark_front_lost(&mut self, now: Instant) {
         let mss = u32::from(self.snd.mss);
         self.snd.board.split_at(0, mss);
-        self.snd.board.mark_lost(0);
+        let SendHalf { board, rate, .. } = &mut self.snd;
+        if let Some(sent) = board.get(0).filter(|sent| sent.is_in_flight()) {
+            rate.on_lost(sent.len);
+            self.cc.on_segment_lost(&LostSegment::new(now, sent, rate));
+        }
+        board.mark_lost(0);
+    }
+
+    /// Everything that is on the way counts as lost: the retransmission timer ran out.
+    pub(super) fn mark_all_lost(&mut self, now: Instant) {
+        let SendHalf { board, rate, .. } = &mut self.snd;
+        for sent in board.iter().filter(|sent| sent.is_in_flight()) {
+            rate.on_lost(sent.len);
+            self.cc.on_segment_lost(&LostSegment::new(now, sent, rate));
+        }
+        board.mark_all_lost();
     }
 
     /// Loss detection and the congestion window, after everything was taken in.
@@ -203,9 +212,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         &mut self,
         env: &mut Env<'_>,
         segment: &Segment,
-        delivered: u32,
-        rtt: Option<Duration>,
+        delivered: &Delivered,
         prior_in_flight: u32,
+        siblings: &[Sibling],
     ) {
         let now = env.now;
         let snd_una = self.snd.board.snd_una();
@@ -217,55 +226,53 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.leave_recovery(now);
         } else if partial
             && !self.sack
-            && delivered > 0
+            && delivered.bytes > 0
             && matches!(self.recovery.episode, Episode::Fast { .. })
         {
             // RFC 6582 §3.2 step 5: a partial acknowledgement reveals the next loss.
-            self.mark_front_lost();
+            self.mark_front_lost(now);
         }
         let newly_lost = self.detect_losses(now);
+        let rate = delivered.newest.map(|newest| self.snd.rate.sample(&newest, self.rtt.min_rtt()));
         if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
             self.enter_fast_recovery(env, prior_in_flight);
         }
         let in_flight = self.snd.board.in_flight();
         let mss = u32::from(self.snd.mss);
+        let steers_recovery = self.cc.steers_recovery();
         match &mut self.recovery.episode {
-            Episode::Fast { prr, .. } => {
+            Episode::Fast { prr, .. } if !steers_recovery => {
                 let cwnd = prr.on_ack(Delivery {
-                    delivered_bytes: delivered,
+                    delivered_bytes: delivered.bytes,
                     in_flight,
                     mss,
-                    safe_ack: delivered > 0 && segment.ack == snd_una && newly_lost == 0,
+                    safe_ack: delivered.bytes > 0 && segment.ack == snd_una && newly_lost == 0,
                 });
                 self.cc.set_cwnd(cwnd);
             }
-            Episode::Open | Episode::Loss { .. } => {
-                if delivered > 0 {
-                    self.grow(now, delivered, rtt, prior_in_flight);
+            Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => {
+                if delivered.bytes > 0 {
+                    let cwnd_limited = self.snd.usage.is_limited(self.cc.cwnd(), self.cc.in_slow_start());
+                    self.cc.on_ack(&AckSample {
+                        now,
+                        acked_bytes: delivered.bytes,
+                        rtt: delivered.newest.and_then(|newest| newest.rtt(now)),
+                        min_rtt: self.rtt.min_rtt(),
+                        srtt: self.rtt.srtt(),
+                        in_flight: prior_in_flight,
+                        in_flight_after: in_flight,
+                        cwnd_limited,
+                        in_recovery: !self.recovery.in_open(),
+                        delivered: self.snd.rate.delivered(),
+                        rate,
+                        mss,
+                        ecn_echo: false,
+                        siblings,
+                    });
                 }
             }
         }
         self.arm_timer(now);
-    }
-
-    fn grow(&mut self, now: Instant, delivered: u32, rtt: Option<Duration>, prior_in_flight: u32) {
-        let in_slow_start = self.cc.in_slow_start();
-        let cwnd_limited =
-            self.snd.cwnd_limited || (in_slow_start && self.cc.cwnd() < prior_in_flight.saturating_mul(2));
-        self.snd.cwnd_limited = false;
-        self.cc.on_ack(&AckSample {
-            now,
-            acked_bytes: delivered,
-            rtt,
-            min_rtt: self.rtt.min_rtt(),
-            srtt: self.rtt.srtt(),
-            in_flight: prior_in_flight,
-            cwnd_limited,
-            app_limited: !cwnd_limited,
-            delivery_rate: Some(self.snd.delivery_rate).filter(|rate| *rate > 0),
-            mss: u32::from(self.snd.mss),
-            ecn_echo: false,
-        });
     }
 
     /// Marks what RACK judges lost, and remembers when the next one would be. Returns newly lost octets.
@@ -275,8 +282,18 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         let hurry = !self.recovery.in_open() || self.snd.board.sacked_bytes() >= 3 * u32::from(self.snd.mss);
         let mut next = None;
-        let judge = self.recovery.rack.judge(now, self.rtt.srtt(), self.rtt.min_rtt(), hurry, &mut next);
-        let lost = self.snd.board.detect_lost(judge);
+        let mut judge = self.recovery.rack.judge(now, self.rtt.srtt(), self.rtt.min_rtt(), hurry, &mut next);
+        let SendHalf { board, rate, .. } = &mut self.snd;
+        let cc = &mut self.cc;
+        let lost = board.detect_lost(|sent| {
+            let verdict = judge(sent);
+            if verdict == Judgement::Lost {
+                rate.on_lost(sent.len);
+                cc.on_segment_lost(&LostSegment::new(now, sent, rate));
+            }
+            verdict
+        });
+        drop(judge);
         match (next, self.recovery.timer) {
             (Some(at), _) => self.recovery.timer = Some((at, TimerKind::Reorder)),
             (None, Some((_, TimerKind::Reorder))) => self.recovery.timer = None,
@@ -304,18 +321,5 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         self.recovery.rack.on_recovery_exit();
         self.recovery.episode = Episode::Open;
-    }
-
-    /// Delivery rate over the flight of the latest sent of the delivered segments: what arrived since it
-    /// left, by the longer of the times for that.
-    fn sample_rate(&mut self, now: Instant, delivered: &Delivered) {
-        let Some((_, delivered_before, delivered_time)) = delivered.latest else { return };
-        let interval = nanos(now.since(delivered_time));
-        if interval == 0 || delivered.retransmitted {
-            return;
-        }
-        let bytes = self.snd.delivered.saturating_sub(delivered_before);
-        let rate = u128::from(bytes) * 1_000_000_000 / u128::from(interval);
-        self.snd.delivery_rate = u64::try_from(rate).unwrap_or(u64::MAX);
     }
 }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use polytcp_wire::tcp_options::MptcpOptions;
 
+use super::cc::Sibling;
 use super::flow::Env;
 use super::segment::Segment;
 use crate::seq::Ssn;
@@ -90,6 +91,12 @@ pub trait Extension {
 
     /// A pure acknowledgement has to leave although TCP has no need of one.
     fn wants_ack(&self) -> bool;
+
+    /// The other flows of the connection that may send, for coupled congestion control; empty where there are none,
+    /// or where the flow's controller is not coupled.
+    fn siblings(&self) -> &[Sibling] {
+        &[]
+    }
 
     /// Octets of option space that each data segment has to leave free.
     fn reserved_option_bytes(&self) -> usize;

@@ -12,14 +12,16 @@ use bytes::Bytes;
 use polytcp_wire::tcp::TcpFlags;
 
 use super::ack::AckState;
-use super::cc::{self, CongestionControl};
+use super::cc::{self, CongestionControl, Sibling};
 use super::extension::{Abort, Extension};
 use super::opening::{Agreed, AgreedTimestamps};
-use super::recovery::Recovery;
+use super::rate::DeliveryRate;
 use super::recovery::scoreboard::Scoreboard;
+use super::recovery::{Episode, Recovery};
 use super::rtt::RttEstimator;
 use super::segment::{Outgoing, Segment};
 use super::time_wait::TimeWait;
+use super::usage::WindowUsage;
 use crate::config::TcpConfig;
 use crate::counters::Counters;
 use crate::reassembly::Reassembly;
@@ -121,13 +123,11 @@ pub(super) struct SendHalf<S> {
     pub(super) window_is_shared: bool,
     pub(super) pace_next: Instant,
     pub(super) last_sent: Instant,
-    pub(super) cwnd_limited: bool,
+    pub(super) usage: WindowUsage,
     pub(super) probe: bool,
     /// A small window was waited for long enough.
     pub(super) silly_window_override: bool,
-    pub(super) delivered: u64,
-    pub(super) delivered_at: Instant,
-    pub(super) delivery_rate: u64,
+    pub(super) rate: DeliveryRate,
 }
 
 /// The receiving half.
@@ -194,7 +194,16 @@ const PAWS_IDLE: Duration = Duration::from_secs(24 * 24 * 3600);
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// A flow in ESTABLISHED, from what the handshake agreed.
     pub fn new(now: Instant, agreed: &Agreed, params: FlowParams<'_>) -> Self {
-        let initial = cc::Initial { mss: u32::from(agreed.mss), initial_window_segments: 10 };
+        let initial = cc::Initial {
+            mss: u32::from(agreed.mss),
+            initial_window_segments: 10,
+            now,
+            srtt: agreed.rtt,
+            sack: agreed.sack,
+            // Our initial number follows from a secret of the host, so the chances of two flows differ, and a
+            // seeded host repeats them.
+            seed: (u64::from(agreed.iss.0) << 32) | u64::from(agreed.irs.0),
+        };
         let cc = cc::by_name(params.congestion_control, initial)
             .unwrap_or_else(|| Box::new(cc::cubic::Cubic::new(initial)));
         let mut rtt = RttEstimator::new();
@@ -222,12 +231,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 window_is_shared: false,
                 pace_next: now,
                 last_sent: now,
-                cwnd_limited: false,
+                usage: WindowUsage::new(snd_una),
                 probe: false,
                 silly_window_override: false,
-                delivered: 0,
-                delivered_at: now,
-                delivery_rate: 0,
+                rate: DeliveryRate::new(now),
             },
             rcv: ReceiveHalf {
                 nxt: rcv_nxt,
@@ -336,6 +343,22 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         &*self.cc
     }
 
+    /// The congestion controller wants to know of the other subflows of the connection.
+    pub fn is_coupled(&self) -> bool {
+        self.cc.is_coupled()
+    }
+
+    /// What the controllers of the connection's other subflows may know of this one; `None` before the first round
+    /// trip. While it recovers from a loss, its window is what it will have after that.
+    pub fn as_sibling(&self) -> Option<Sibling> {
+        let cwnd = match self.recovery.episode {
+            Episode::Fast { .. } => self.cc.ssthresh(),
+            Episode::Open | Episode::Loss { .. } => self.cc.cwnd(),
+        };
+        let srtt = self.rtt.srtt()?;
+        Some(Sibling { cwnd, srtt, loss_interval_bytes: self.cc.loss_interval_bytes() })
+    }
+
     /// What the flow did so far.
     pub fn totals(&self) -> FlowTotals {
         self.totals
@@ -343,7 +366,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// Payload octets per second that the peer confirmed lately; 0 before the first sample.
     pub fn delivery_rate(&self) -> u64 {
-        self.snd.delivery_rate
+        self.snd.rate.latest()
     }
 
     /// Payload octets of a full segment, when each carries `reserved` octets of the extension.

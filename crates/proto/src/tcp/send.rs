@@ -11,7 +11,7 @@ use polytcp_wire::tcp_options::MptcpOptions;
 
 use super::extension::{Carrier, Extension};
 use super::flow::{Env, Flow, OwnFin};
-use super::recovery::scoreboard::{AtSend, Sent};
+use super::recovery::scoreboard::Sent;
 use super::recovery::{Episode, TailProbe};
 use super::segment::Outgoing;
 use crate::seq::SeqNum;
@@ -39,6 +39,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if out.is_some() {
             return out;
         }
+        self.note_starved(env.now);
         if self.acks.is_due(env.now) || ext.wants_ack() {
             return Some(self.send_ack(env, ext, self.snd.board.snd_nxt()));
         }
@@ -82,7 +83,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// The congestion window kept data back that was there to be sent.
     pub fn note_cwnd_limited(&mut self) {
         if self.cwnd_room() < u32::from(self.snd.mss) {
-            self.snd.cwnd_limited = true;
+            self.note_usage(true);
         }
     }
 
@@ -149,7 +150,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let at_send = self.at_send(env.now);
+        let len = self.snd.board.get(index)?.len;
+        let at_send = self.snd.rate.on_send(env.now, self.snd.board.in_flight(), len);
         let sent = self.snd.board.retransmitted(index, env.now, at_send)?;
         let (seq, bytes, tag, fin) = (sent.seq, sent.bytes.clone(), sent.tag.clone(), sent.fin);
         let len = bytes.len() as u32;
@@ -179,7 +181,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let window = self.window_room();
         let room = self.cwnd_room();
         if room < len.min(mss) {
-            self.snd.cwnd_limited = true;
+            self.note_usage(true);
             return None;
         }
         if self.is_window_blocked(len, mss) {
@@ -213,14 +215,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.queued_bytes -= bytes.len() as u32;
         let fin = self.snd.fin == OwnFin::Queued && self.snd.queue.is_empty();
         let seq = self.snd.board.snd_nxt();
-        let mut sent = Sent::new(seq, bytes.clone(), tag.clone(), env.now, self.at_send(env.now));
+        let in_flight = self.snd.board.in_flight();
+        self.snd.rate.on_new_data(env.now, in_flight);
+        let at_send = self.snd.rate.on_send(env.now, in_flight, bytes.len() as u32);
+        let mut sent = Sent::new(seq, bytes.clone(), tag.clone(), env.now, at_send);
         if fin {
             sent = sent.with_fin();
             self.snd.fin = OwnFin::Sent;
-        }
-        if self.snd.board.is_empty() {
-            // The first of a flight starts the clock of its delivery rate.
-            self.snd.delivered_at = env.now;
         }
         self.snd.board.push(sent);
         self.totals.bytes_sent += bytes.len() as u64;
@@ -268,7 +269,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let seq = self.snd.board.snd_nxt();
         let mut out = self.send_ack(env, ext, seq);
         out.flags |= TcpFlags::FIN;
-        let sent = Sent::new(seq, Bytes::new(), ext.empty_tag(), env.now, self.at_send(env.now)).with_fin();
+        let at_send = self.snd.rate.on_send(env.now, self.snd.board.in_flight(), 1);
+        let sent = Sent::new(seq, Bytes::new(), ext.empty_tag(), env.now, at_send).with_fin();
         self.snd.board.push(sent);
         self.rearm_after_send(env.now);
         Some(out)
@@ -371,17 +373,24 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
     }
 
-    fn at_send(&self, _now: Instant) -> AtSend {
-        AtSend {
-            delivered: self.snd.delivered,
-            delivered_time: self.snd.delivered_at,
-            first_sent_time: self.snd.last_sent,
-            app_limited: false,
+    /// Nothing was there to be sent although window and pacing allowed it: what is delivered then tells of the
+    /// application and not of the path. A peer's closed window is the path's limit (draft-ietf-ccwg-bbr §4.1.1.3).
+    fn note_starved(&mut self, now: Instant) {
+        let mss = u32::from(self.snd.mss);
+        let free = self.cwnd_room() >= mss && self.window_room() >= mss && self.may_send_at(now);
+        if free && self.snd.queue.is_empty() && self.snd.board.waiting_bytes() == 0 {
+            self.snd.rate.on_starved(now);
         }
+    }
+
+    fn note_usage(&mut self, limited: bool) {
+        let board = &self.snd.board;
+        self.snd.usage.note(limited, board.in_flight(), board.snd_una(), board.snd_nxt());
     }
 
     fn after_send(&mut self, now: Instant, len: u32) {
         self.snd.last_sent = now;
+        self.note_usage(self.cwnd_room() < u32::from(self.snd.mss));
         if !self.is_paced() {
             self.snd.pace_next = now;
             return;

@@ -133,7 +133,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             // RFC 2018 §8: after a timeout, what was only reported selectively may be gone.
             self.snd.board.clear_sacked();
         }
-        self.snd.board.mark_all_lost();
+        self.mark_all_lost(env.now);
         self.cc.on_rto(env.now, in_flight, first);
         self.rtt.on_rto();
         self.recovery.tail_probe = None;

@@ -154,7 +154,7 @@ impl CongestionControl for Cubic {
         self.window.ssthresh()
     }
 
-    fn on_ack(&mut self, ack: &AckSample) {
+    fn on_ack(&mut self, ack: &AckSample<'_>) {
         let passed = ack.now.since(self.last_ack);
         self.last_ack = ack.now;
         let growth = match self.window.ssthresh() {

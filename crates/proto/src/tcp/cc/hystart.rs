@@ -58,7 +58,7 @@ impl HyStart {
     }
 
     /// Takes one acknowledgement of slow start, whether or not the window was in use.
-    pub fn on_ack(&mut self, ack: &AckSample) -> Growth {
+    pub fn on_ack(&mut self, ack: &AckSample<'_>) -> Growth {
         if let Some(rtt) = ack.rtt {
             self.round_min = Some(self.round_min.map_or(rtt, |min| min.min(rtt)));
             self.round_samples += 1;

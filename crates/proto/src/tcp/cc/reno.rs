@@ -46,7 +46,7 @@ impl CongestionControl for Reno {
         self.window.ssthresh()
     }
 
-    fn on_ack(&mut self, ack: &AckSample) {
+    fn on_ack(&mut self, ack: &AckSample<'_>) {
         if !ack.cwnd_limited || ack.ecn_echo {
             return;
         }

@@ -26,7 +26,7 @@ pub struct Window {
 impl Window {
     /// A window of the initial size; the threshold is out of reach.
     pub fn new(initial: Initial) -> Self {
-        let Initial { mss, initial_window_segments } = initial;
+        let Initial { mss, initial_window_segments, .. } = initial;
         let mut window =
             Self { cwnd: 0, ssthresh: u32::MAX, mss: mss.clamp(1, MSS_MAX), initial_window_segments };
         window.set_cwnd(window.initial_bytes());
@@ -123,7 +123,7 @@ mod tests {
     const MSS: u32 = 1000;
 
     fn window() -> Window {
-        Window::new(Initial { mss: MSS, initial_window_segments: 10 })
+        Window::new(Initial { mss: MSS, initial_window_segments: 10, ..Initial::default() })
     }
 
     #[test]
@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn no_size_leaves_the_bounds() {
-        let mut window = Window::new(Initial { mss: u32::MAX, initial_window_segments: u32::MAX });
+        let largest = Initial { mss: u32::MAX, initial_window_segments: u32::MAX, ..Initial::default() };
+        let mut window = Window::new(largest);
         assert_eq!((window.cwnd(), window.mss()), (CWND_MAX, MSS_MAX));
         window.set_mss(0);
         window.set_cwnd(0);

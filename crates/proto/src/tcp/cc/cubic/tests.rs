@@ -178,7 +178,7 @@ fn the_initial_slow_start_ends_without_a_loss_when_a_queue_builds_up() {
 #[test]
 fn no_window_no_ack_and_no_time_overflows() {
     for mss in [1, MSS, u32::MAX] {
-        let mut cubic = Cubic::new(Initial { mss, initial_window_segments: u32::MAX });
+        let mut cubic = Cubic::new(Initial { mss, initial_window_segments: u32::MAX, ..Initial::default() });
         for step in 0..200_u32 {
             let now = if step % 3 == 0 { Instant::FAR_FUTURE } else { Instant::ZERO };
             cubic.set_cwnd(if step % 2 == 0 { u32::MAX } else { 0 });

@@ -7,7 +7,8 @@ use crate::ranges::Span;
 use crate::seq::SeqNum;
 use crate::time::Instant;
 
-/// The state of delivery when a segment was sent, for the rate sample that its acknowledgement gives.
+/// The state of delivery when a segment was sent, for the rate sample that its acknowledgement gives. Each of the
+/// thousands of segments of a window has one, so it is packed into 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct AtSend {
     /// Octets delivered on the flow until then.
@@ -16,8 +17,39 @@ pub struct AtSend {
     pub delivered_time: Instant,
     /// When the first segment of that flight was sent.
     pub first_sent_time: Instant,
+    /// Octets marked lost on the flow until then, the low half of the count.
+    pub lost: u32,
+    /// Octets in flight, this segment's among them, in the low 31 bits; whether the flow was application-limited
+    /// in the highest.
+    in_flight_and_limit: u32,
+}
+
+const APP_LIMITED: u32 = 1 << 31;
+
+impl AtSend {
+    /// The state as of a sending; `tx_in_flight` counts the segment itself, up to 2^31 - 1.
+    pub fn new(
+        delivered: u64,
+        delivered_time: Instant,
+        first_sent_time: Instant,
+        lost: u32,
+        tx_in_flight: u32,
+        app_limited: bool,
+    ) -> Self {
+        let limit = if app_limited { APP_LIMITED } else { 0 };
+        let in_flight_and_limit = tx_in_flight.min(APP_LIMITED - 1) | limit;
+        Self { delivered, delivered_time, first_sent_time, lost, in_flight_and_limit }
+    }
+
+    /// Octets in flight just after it was sent.
+    pub fn tx_in_flight(&self) -> u32 {
+        self.in_flight_and_limit & !APP_LIMITED
+    }
+
     /// The flow had less to send than it was allowed to.
-    pub app_limited: bool,
+    pub fn is_app_limited(&self) -> bool {
+        self.in_flight_and_limit & APP_LIMITED != 0
+    }
 }
 
 /// One sent segment, or the part of one that is not acknowledged.

@@ -340,3 +340,12 @@ fn transmissions_do_not_pile_up_when_nobody_detects_losses_by_time() {
     }
     assert!(board.transmissions.len() <= 10);
 }
+
+#[test]
+fn the_state_of_delivery_is_packed_without_loss() {
+    assert_eq!(size_of::<AtSend>(), 32);
+    let at = AtSend::new(1 << 40, Instant::from_millis(2), Instant::from_millis(1), 7, 123_456, true);
+    assert_eq!((at.tx_in_flight(), at.is_app_limited()), (123_456, true));
+    let at = AtSend::new(0, Instant::ZERO, Instant::ZERO, 0, u32::MAX, false);
+    assert_eq!((at.tx_in_flight(), at.is_app_limited()), ((1 << 31) - 1, false));
+}

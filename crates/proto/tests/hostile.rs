@@ -243,7 +243,7 @@ fn drain(world: &mut World, side: Side, tape: &Tape) -> usize {
             Side::Client => &mut world.paths[path].up,
             Side::Server => &mut world.paths[path].down,
         };
-        let _ = link.push(now, received, len);
+        let _ = link.push(now, (packet.interface, received), len);
     }
     let host = world.host(side);
     let mut events = 0;

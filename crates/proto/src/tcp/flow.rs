@@ -352,8 +352,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// trip. While it recovers from a loss, its window is what it will have after that.
     pub fn as_sibling(&self) -> Option<Sibling> {
         let cwnd = match self.recovery.episode {
-            Episode::Fast { .. } => self.cc.ssthresh(),
-            Episode::Open | Episode::Loss { .. } => self.cc.cwnd(),
+            Episode::Fast { .. } if !self.cc.steers_recovery() => self.cc.ssthresh(),
+            Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => self.cc.cwnd(),
         };
         let srtt = self.rtt.srtt()?;
         Some(Sibling { cwnd, srtt, loss_interval_bytes: self.cc.loss_interval_bytes() })

@@ -26,9 +26,12 @@ pub enum Side {
 }
 
 pub struct Path {
-    pub up: Link<Received>,
-    pub down: Link<Received>,
+    pub up: Link<Parcel>,
+    pub down: Link<Parcel>,
 }
+
+/// A packet, and the interface that it leaves and enters by.
+pub type Parcel = (InterfaceId, Received);
 
 /// Looks at each packet before it enters a link: false drops it.
 pub type Filter = Box<dyn FnMut(Instant, Side, usize, &mut Transmit) -> bool>;
@@ -38,6 +41,8 @@ pub struct World {
     pub client: Host,
     pub server: Host,
     pub paths: Vec<Path>,
+    /// All packets go over the links of path 0.
+    pub is_shared: bool,
     pub filter: Filter,
     pub packets: u64,
     stuck: u32,
@@ -103,6 +108,7 @@ impl World {
             client: host(client, 1, client_ip),
             server: host(server, 2, server_ip),
             paths,
+            is_shared: false,
             filter: Box::new(|_, _, _, _| true),
             packets: 0,
             stuck: 0,
@@ -138,12 +144,12 @@ impl World {
 
     /// A host, and where its packets go.
     fn ends(&mut self, side: Side) -> (&mut Host, Wire<'_>) {
-        let Self { now, client, server, paths, filter, packets, .. } = self;
+        let Self { now, client, server, paths, is_shared, filter, packets, .. } = self;
         let host = match side {
             Side::Client => client,
             Side::Server => server,
         };
-        (host, Wire { now: *now, side, paths, filter, packets })
+        (host, Wire { now: *now, side, paths, is_shared: *is_shared, filter, packets })
     }
 
     pub fn next_deadline(&mut self) -> Option<Instant> {
@@ -164,13 +170,13 @@ impl World {
         let now = self.now;
         for side in [Side::Server, Side::Client] {
             let mut arrived = Vec::new();
-            for (path, links) in self.paths.iter_mut().enumerate() {
+            for links in &mut self.paths {
                 let link = match side {
                     Side::Client => &mut links.down,
                     Side::Server => &mut links.up,
                 };
-                while let Some(packet) = link.pop(now) {
-                    arrived.push((InterfaceId(path as u32), packet));
+                while let Some(parcel) = link.pop(now) {
+                    arrived.push(parcel);
                 }
             }
             let (host, mut wire) = self.ends(side);
@@ -199,7 +205,12 @@ impl World {
     }
 
     pub fn listen(&mut self) -> ListenerId {
-        self.server.listen(&ListenOptions::new("0.0.0.0:80".parse().unwrap())).unwrap()
+        self.listen_at(80)
+    }
+
+    pub fn listen_at(&mut self, port: u16) -> ListenerId {
+        let address = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port);
+        self.server.listen(&ListenOptions::new(address)).unwrap()
     }
 
     pub fn connect(&mut self) -> ConnectionId {
@@ -269,6 +280,7 @@ struct Wire<'a> {
     now: Instant,
     side: Side,
     paths: &'a mut [Path],
+    is_shared: bool,
     filter: &'a mut Filter,
     packets: &'a mut u64,
 }
@@ -285,11 +297,12 @@ impl Outputs for Wire<'_> {
         if !(self.filter)(self.now, self.side, path, &mut packet) {
             return;
         }
+        let path = if self.is_shared { 0 } else { path };
         let link = match self.side {
             Side::Client => &mut self.paths[path].up,
             Side::Server => &mut self.paths[path].down,
         };
-        let _ = link.push(self.now, received(&packet), packet.len() as u32);
+        let _ = link.push(self.now, (packet.interface, received(&packet)), packet.len() as u32);
     }
 
     fn event(&mut self, _: &Host, _: Event) {}

@@ -22,6 +22,7 @@ use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 
 pub mod balia;
+pub mod bbr;
 pub mod coupled;
 pub mod cubic;
 pub mod hystart;
@@ -198,12 +199,13 @@ pub struct Initial {
 }
 
 /// Names of the built-in algorithms, as in `net.ipv4.tcp_available_congestion_control`.
-pub const AVAILABLE: &[&str] = &["balia", "cubic", "lia", "olia", "reno"];
+pub const AVAILABLE: &[&str] = &["balia", "bbr", "cubic", "lia", "olia", "reno"];
 
 /// A new controller of the algorithm called `name`, or `None` when there is none.
 pub fn by_name(name: &str, initial: Initial) -> Option<Box<dyn CongestionControl>> {
     match name {
         "balia" => Some(Box::new(balia::Balia::new(initial))),
+        "bbr" => Some(Box::new(bbr::Bbr::new(initial))),
         "cubic" => Some(Box::new(Cubic::new(initial))),
         "lia" => Some(Box::new(lia::Lia::new(initial))),
         "olia" => Some(Box::new(olia::Olia::new(initial))),

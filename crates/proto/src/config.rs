@@ -101,6 +101,9 @@ impl TcpConfig {
 pub struct MptcpConfig {
     /// Whether new sockets may be MPTCP (`enabled`). Default true.
     pub enabled: bool,
+    /// Whether DSS checksums are asked for (`checksum_enabled`); they are used when either side does. Default
+    /// false as Linux: they cost a pass over all data, and help where middleboxes change it.
+    pub checksum_enabled: bool,
     /// MP_CAPABLE SYNs that are repeated before plain ones are tried
     /// (`syn_retrans_before_tcp_fallback`). Default 2; 128 and above mean never.
     pub syn_retrans_before_tcp_fallback: u8,
@@ -123,6 +126,7 @@ impl Default for MptcpConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            checksum_enabled: false,
             syn_retrans_before_tcp_fallback: 2,
             close_timeout: Duration::from_secs(60),
             scheduler: String::from("default"),

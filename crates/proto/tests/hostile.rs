@@ -35,8 +35,14 @@ fn small_buffers() -> HostConfig {
 type Tape = std::rc::Rc<std::cell::RefCell<Vec<(Side, usize, Bytes)>>>;
 
 fn taped(seed: u64) -> (World, Tape) {
+    taped_with(seed, false)
+}
+
+fn taped_with(seed: u64, checksums: bool) -> (World, Tape) {
     let links = [mbit(100, 2), mbit(50, 5), mbit(20, 10)];
-    let mut world = World::new(seed, &links, small_buffers(), small_buffers());
+    let mut config = small_buffers();
+    config.mptcp.checksum_enabled = checksums;
+    let mut world = World::new(seed, &links, config.clone(), config);
     world.endpoints(EndpointFlags::SUBFLOW);
     let tape: Tape = std::rc::Rc::default();
     let recorder = tape.clone();
@@ -334,9 +340,17 @@ fn reconnect(world: &mut World, app: &mut App) {
 
 #[test]
 fn a_million_mutated_packets_do_no_harm() {
-    let packets = PACKETS;
+    mutated(PACKETS, false);
+}
+
+#[test]
+fn mutated_packets_do_no_harm_with_checksums() {
+    mutated(PACKETS / 2, true);
+}
+
+fn mutated(packets: u64, checksums: bool) {
     let started = std::time::Instant::now();
-    let (mut world, tape) = taped(1);
+    let (mut world, tape) = taped_with(1, checksums);
     let mut rng = Prng::new(0x5eed);
     let listener = world.listen();
     let mut app = App { ids: None, listener, extra: Vec::new() };

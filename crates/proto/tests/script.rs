@@ -12,10 +12,14 @@ mod handshake;
 mod icmp;
 #[path = "script/loss.rs"]
 mod loss;
+#[path = "script/mptcp_checksum.rs"]
+mod mptcp_checksum;
 #[path = "script/mptcp_close.rs"]
 mod mptcp_close;
 #[path = "script/mptcp_data.rs"]
 mod mptcp_data;
+#[path = "script/mptcp_fail.rs"]
+mod mptcp_fail;
 #[path = "script/mptcp_join.rs"]
 mod mptcp_join;
 #[path = "script/validation.rs"]

@@ -89,6 +89,7 @@ fn random_config(rng: &mut Prng) -> HostConfig {
         config.tcp.isn_near_wrap_bytes = NonZeroU32::new(1 << 18);
     }
     config.tcp.pacing = rng.ratio(3, 4);
+    config.mptcp.checksum_enabled = rng.ratio(1, 3);
     config
 }
 

@@ -261,7 +261,11 @@ impl Host {
         let Some(half) = self.half_open.get_mut(&tuple) else { return };
         let option = match &half.purpose {
             Purpose::Plain => None,
-            Purpose::Capable(key) => Some(capable(CapableForm::SynAck { sender_key: key.to_wire() })),
+            // As Linux, flag A is our own wish; the third ACK has both sides'.
+            Purpose::Capable(key) => Some(capable(
+                CapableForm::SynAck { sender_key: key.to_wire() },
+                self.config.mptcp.checksum_enabled,
+            )),
             Purpose::Join(join) => {
                 let keys = self
                     .slots
@@ -373,7 +377,7 @@ impl Host {
         tuple: FourTuple,
         segment: Segment,
         agreed: &Agreed,
-        keys: Option<(Key, Option<Key>)>,
+        keys: Option<(Key, Option<(Key, bool)>)>,
     ) {
         let Some(listener_id) = self.half_open.get(&tuple).map(|half| half.listener) else { return };
         match self.listener_mut(listener_id) {
@@ -390,15 +394,15 @@ impl Host {
             Some(_) => {}
         }
         let Some(half) = self.remove_half_open(tuple) else { return };
-        let remote_key = keys.and_then(|(_, remote)| remote);
-        if keys.is_some() && remote_key.is_none() {
+        let remote = keys.and_then(|(_, remote)| remote);
+        if keys.is_some() && remote.is_none() {
             self.counters.mp_capable_fallback_ack += 1;
         }
-        let local_key = keys.map(|(local, _)| local).filter(|_| remote_key.is_some());
+        let local_key = keys.map(|(local, _)| local).filter(|_| remote.is_some());
         let segment_bytes_max = self.segment_bytes_max(half.interface);
         let new = NewConnection {
             role: Role::Server,
-            mode: if remote_key.is_some() { Mode::Mptcp } else { Mode::Plain },
+            mode: if remote.is_some() { Mode::Mptcp } else { Mode::Plain },
             local_key,
             congestion_control: &self.config.tcp.congestion_control,
             local: tuple.local,
@@ -412,8 +416,7 @@ impl Host {
         }
         self.counters.passive_opens += 1;
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
-        let subflow =
-            connection.accept_first(&mut ctx, half.interface, agreed, remote_key, segment_bytes_max);
+        let subflow = connection.accept_first(&mut ctx, half.interface, agreed, remote, segment_bytes_max);
         connection.handle_segment(&mut ctx, subflow, segment);
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
         self.keep_to_mtu(id, subflow);
@@ -488,12 +491,13 @@ fn is_syn_form(capable: Capable) -> bool {
     matches!(capable.form, CapableForm::Syn)
 }
 
-/// The peer's key from an MP_CAPABLE that names ours.
-fn acked_key(capable: &Capable, local: Key) -> Option<Key> {
+/// The peer's key, and its flag A, from an MP_CAPABLE that names ours.
+fn acked_key(capable: &Capable, local: Key) -> Option<(Key, bool)> {
     match capable.form {
         CapableForm::Ack { sender_key, receiver_key }
         | CapableForm::Data { sender_key, receiver_key, .. } => {
-            local.verify(receiver_key).then(|| Key::from_wire(sender_key))
+            let checksums = capable.flags.checksum_required;
+            local.verify(receiver_key).then(|| (Key::from_wire(sender_key), checksums))
         }
         CapableForm::Syn | CapableForm::SynAck { .. } => None,
     }

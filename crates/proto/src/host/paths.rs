@@ -7,6 +7,7 @@ use polytcp_wire::mptcp::{AddAddr, AddAddrAuth, AddressIds};
 
 use super::{ConnectionId, FlowRef, FourTuple, Host};
 use crate::mptcp::connection::{Connection, Notice, Role};
+use crate::mptcp::fallback::FallbackReason;
 use crate::mptcp::handshake::NewJoin;
 use crate::mptcp::hook::Mode;
 use crate::mptcp::key::{Nonce, add_addr_hmac};
@@ -108,7 +109,7 @@ impl Host {
             }
             Notice::FellBack(reason) => {
                 tracing::debug!(?reason, "fell back to TCP");
-                self.counters.dss_fallback += u64::from(reason == crate::mptcp::hook::FallbackReason::Dss);
+                self.counters.dss_fallback += u64::from(reason == FallbackReason::Dss);
             }
         }
     }
@@ -128,6 +129,11 @@ impl Host {
         else {
             return;
         };
+        // Its reset says why: it goes before those that answer what still comes for its four-tuple.
+        while let Some(emission) = self.tenant_mut(id).and_then(|t| t.connection.pop_pending()) {
+            let packet = self.packet(&emission);
+            self.replies.extend(packet);
+        }
         let tuple = FourTuple { local, remote };
         if let Some(FlowRef::Subflow { connection, subflow: held }) = self.flows.get(&tuple).copied()
             && connection == id

@@ -257,6 +257,8 @@ pub struct ConnectionInfo {
     pub remote: SocketAddr,
     /// MPTCP is in use; false on plain TCP and after fallback. Undecided counts as true.
     pub is_mptcp: bool,
+    /// Its mappings have checksums (`csum_enabled` of Linux's `mptcp_info`).
+    pub checksums: bool,
     /// Our token; `None` on plain TCP.
     pub token: Option<u32>,
     /// Bytes accepted from the application so far.

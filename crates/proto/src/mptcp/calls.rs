@@ -144,6 +144,7 @@ impl Connection {
             local: self.first_local,
             remote: self.first_remote,
             is_mptcp: self.data.mode == Mode::Mptcp,
+            checksums: self.data.checksums && self.data.mode == Mode::Mptcp,
             token: self.token().map(|token| token.0),
             bytes_written: buffer.write_seq().saturating_since(first),
             bytes_acked: buffer.snd_una().saturating_since(first),

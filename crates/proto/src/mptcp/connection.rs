@@ -13,11 +13,12 @@ use polytcp_wire::icmp::IcmpError;
 use polytcp_wire::mptcp::{AddAddr, AddressIds, MptcpOption};
 
 use super::calls::subflow_info;
-use super::hook::{Data, FallbackReason, Hook, Inbox, Mode};
+use super::fallback::{Failing, FallbackReason};
+use super::hook::{Data, Hook, Inbox, Mode};
 use super::key::{Key, Token};
 use super::recv::DataRecv;
 use super::send::DataSend;
-use super::subflow::{Confirmation, Keys, Phase, Subflow, SubflowFlow, SubflowState as MptcpState};
+use super::subflow::{Keys, Phase, Subflow, SubflowFlow, SubflowState as MptcpState};
 use crate::config::HostConfig;
 use crate::counters::Counters;
 use crate::host::socket::{ClosedTotals, ConnectionError, Readiness, SubflowInfo, SubflowState};
@@ -249,7 +250,11 @@ impl Connection {
                 snd: DataSend::new(ctx.now, first_dsn, send_limit),
                 rcv: DataRecv::new(Dsn(1), recv_limit),
                 plain_base: first_dsn,
+                checksums: false,
+                checksum_seen: false,
                 may_fall_back: true,
+                failing: Failing::No,
+                infinite: None,
                 inbox: Inbox::default(),
                 siblings: Vec::new(),
             },
@@ -323,9 +328,6 @@ impl Connection {
     ) -> u32 {
         let id = self.next_subflow_id;
         self.next_subflow_id += 1;
-        if id > 1 {
-            self.data.may_fall_back = false;
-        }
         self.subflows.push(Subflow { id, local, remote, interface, phase, mp });
         self.scheduler.on_subflows_changed();
         self.timing.bare_since = None;
@@ -420,6 +422,7 @@ impl Connection {
                     ctx.counters.mp_fastclose_rx += 1;
                     self.data.inbox.fastclosed = true;
                 }
+                MptcpOption::Fail { .. } => ctx.counters.mp_fail_rx += 1,
                 MptcpOption::Reset(reset) => {
                     ctx.counters.mp_rst_rx += 1;
                     self.subflows[index].mp.peer_reset = Some((reset.reason, u8::from(reset.transient)));
@@ -442,7 +445,7 @@ impl Connection {
             self.notices.push_back(Notice::Prio { subflow });
         }
         if let Some(reason) = fell_back {
-            self.on_fallback(reason);
+            self.on_fallback(ctx, reason);
         }
         match (confirmed, subflow) {
             (false, _) => {}
@@ -455,20 +458,6 @@ impl Connection {
         if fastclosed {
             self.fail(ctx, ConnectionError::Reset);
         }
-    }
-
-    /// The connection is plain TCP from now on: its one flow follows its own window.
-    pub(crate) fn on_fallback(&mut self, reason: FallbackReason) {
-        for subflow in &mut self.subflows {
-            subflow.mp.confirmation = Confirmation::Done;
-            subflow.mp.signals.clear();
-            if let Some(flow) = subflow.flow_mut() {
-                flow.set_window_is_shared(false);
-            }
-        }
-        self.data.snd.forget_ranges();
-        self.pm.announcing = None;
-        self.notices.push_back(Notice::FellBack(reason));
     }
 
     fn after_flow_input(&mut self, id: u32) {
@@ -557,6 +546,8 @@ impl Connection {
         }
         if self.subflows.is_empty() {
             self.timing.bare_since = Some(ctx.now);
+            // What MP_FAIL was about went with its subflow.
+            self.data.failing = Failing::No;
         }
         self.notices.push_back(Notice::SubflowGone {
             id: subflow.id,
@@ -618,6 +609,14 @@ impl Connection {
             if let Some(mapping) = tag {
                 let start = mapping.dsn_at(ssn);
                 ranges.insert(start, start + u64::from(len));
+            }
+        }
+        if why == Why::Gone {
+            // A mapping that failed, or that never became whole, was thrown away although the flow had
+            // acknowledged it (RFC 8684 §3.7).
+            let carried = core::mem::take(&mut self.subflows[index].mp.carried);
+            for span in carried.iter() {
+                ranges.insert(span.start, span.end);
             }
         }
         ranges.trim_below(buffer.snd_una());
@@ -738,7 +737,7 @@ impl Connection {
         }
     }
 
-    fn drop_openings(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn drop_openings(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(index) = self.subflows.iter().position(|s| s.flow().is_none()) {
             self.remove_subflow(ctx, index, None, 0);
         }

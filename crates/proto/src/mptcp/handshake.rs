@@ -9,7 +9,8 @@ use polytcp_wire::tcp_option::TcpOption;
 use polytcp_wire::tcp_options::MptcpOptions;
 
 use super::connection::{Connection, Ctx, Emission, Notice, Stage};
-use super::hook::{FallbackReason, Mode, capable, reset_reason, understood_capable};
+use super::fallback::{Failing, FallbackReason};
+use super::hook::{Mode, capable, reset_reason, understood_capable};
 use super::key::{Key, Nonce, join_hmac};
 use super::subflow::{ActiveHandshake, Confirmation, Phase, Subflow, SubflowState};
 use crate::host::socket::ConnectionError;
@@ -77,7 +78,7 @@ impl Connection {
                     self.notices.push_back(Notice::FellBack(FallbackReason::SynDropped));
                     None
                 } else {
-                    Some(capable(CapableForm::Syn))
+                    Some(capable(CapableForm::Syn, ctx.config.mptcp.checksum_enabled))
                 }
             }
             ActiveHandshake::Plain => None,
@@ -140,7 +141,7 @@ impl Connection {
                 // RFC 8684 §3.1 does not cover simultaneous open; Linux falls back.
                 if self.data.mode == Mode::Mptcp && id == 1 {
                     ctx.counters.simult_connect_fallback += 1;
-                    self.become_plain(index, FallbackReason::SimultaneousOpen);
+                    self.become_plain(ctx, index, FallbackReason::SimultaneousOpen);
                 }
             }
             OpeningVerdict::Agreed(agreed) => self.on_agreed(ctx, index, segment, &agreed, segment_bytes_max),
@@ -150,14 +151,6 @@ impl Connection {
     fn answer(&mut self, index: usize, segment: Outgoing) {
         let Subflow { interface, local, remote, .. } = self.subflows[index];
         self.pending.push_back(Emission { interface, local, remote, segment });
-    }
-
-    fn become_plain(&mut self, index: usize, reason: FallbackReason) {
-        if let Phase::Opening { handshake, .. } = &mut self.subflows[index].phase {
-            *handshake = ActiveHandshake::Plain;
-        }
-        self.data.mode = Mode::Plain;
-        self.on_fallback(reason);
     }
 
     fn on_agreed(
@@ -174,21 +167,25 @@ impl Connection {
                 let answer = understood_capable(&segment.options.mptcp);
                 if let Some(Capable { form: CapableForm::SynAck { sender_key }, flags, .. }) = answer {
                     self.peer_denies_join = flags.deny_join_initial;
+                    // RFC 8684 §3.1: checksums are used unless neither side wants them.
+                    self.data.checksums = ctx.config.mptcp.checksum_enabled || flags.checksum_required;
                     ctx.counters.mp_capable_syn_ack_rx += 1;
                     self.set_keys(Key::from_wire(sender_key), agreed.rcv_wnd);
                     self.subflows[index].mp.confirmation = Confirmation::CapableClient;
                     self.subflows[index].mp.handshake_ack_due = true;
                 } else {
                     ctx.counters.mp_capable_fallback_syn_ack += 1;
-                    self.become_plain(index, FallbackReason::SynAck);
+                    self.become_plain(ctx, index, FallbackReason::SynAck);
                 }
                 self.on_established(agreed);
             }
             ActiveHandshake::Plain => self.on_established(agreed),
             ActiveHandshake::Join { nonce } => {
                 let nonce = *nonce;
-                match self.verified_join(ctx, nonce, &segment.options.mptcp) {
+                let joinable = self.is_joinable();
+                match self.verified_join(ctx, nonce, &segment.options.mptcp).filter(|_| joinable) {
                     Some(verified) => {
+                        self.data.may_fall_back = false;
                         let mp = &mut self.subflows[index].mp;
                         mp.backup_peer = verified.backup;
                         mp.remote_id = verified.remote_id;
@@ -199,7 +196,7 @@ impl Connection {
                         };
                     }
                     None => {
-                        // RFC 8684 §3.2: no or a wrong HMAC: reset.
+                        // RFC 8684 §3.2: no or a wrong HMAC, or MP_FAIL went by meanwhile: reset.
                         self.subflows[index].mp.reset_reason = reset_reason::MPTCP_ERROR;
                         self.open_flow(ctx, index, agreed, segment_bytes_max);
                         let end = End::Violation(crate::tcp::extension::Abort {
@@ -252,18 +249,21 @@ impl Connection {
         Some(VerifiedJoin { backup, remote_id: AddressId(address_id), hmac: ours.leftmost_160() })
     }
 
-    /// The server's side of the first subflow: the third ACK has come.
+    /// The server's side of the first subflow: the third ACK has come. `remote` has the client's key and its
+    /// flag A.
     pub(crate) fn accept_first(
         &mut self,
         ctx: &mut Ctx<'_>,
         interface: InterfaceId,
         agreed: &Agreed,
-        remote_key: Option<Key>,
+        remote: Option<(Key, bool)>,
         segment_bytes_max: u32,
     ) -> u32 {
         let mut mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
-        match remote_key {
-            Some(key) => {
+        match remote {
+            Some((key, checksums)) => {
+                // RFC 8684 §3.1: the third ACK confirms what both SYNs said; Linux goes by it alone.
+                self.data.checksums = ctx.config.mptcp.checksum_enabled || checksums;
                 self.set_keys(key, agreed.rcv_wnd);
                 mp.confirmation = Confirmation::CapableServer;
                 // The client opens further subflows only once it has a DATA_ACK (RFC 8684 §3.2), even when
@@ -287,6 +287,7 @@ impl Connection {
         agreed: &Agreed,
         segment_bytes_max: u32,
     ) -> u32 {
+        self.data.may_fall_back = false;
         let mut mp = SubflowState::new(join.local_id, join.remote_id, Confirmation::Done);
         mp.backup_local = join.backup;
         mp.backup_peer = backup_peer;
@@ -299,9 +300,13 @@ impl Connection {
         id
     }
 
-    /// A join may be accepted: both sides know that the connection is MPTCP, and it is not ending.
+    /// A join may be accepted: both sides know that the connection is MPTCP, and it is neither ending nor on its way
+    /// back to plain TCP.
     pub(crate) fn is_joinable(&self) -> bool {
-        self.data.mode == Mode::Mptcp && self.data.keys.is_some() && self.stage == Stage::Established
+        self.data.mode == Mode::Mptcp
+            && self.data.keys.is_some()
+            && self.stage == Stage::Established
+            && self.data.failing == Failing::No
     }
 }
 

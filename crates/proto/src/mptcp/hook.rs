@@ -8,13 +8,15 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use polytcp_wire::mptcp::{
-    AddAddr, AddAddrAuth, AddressIds, Capable, CapableFlags, CapableForm, DataAck, Dss, DssDsn, DssMapping,
-    Join, MptcpOption, Reset, VERSION,
+    AddAddr, AddAddrAuth, AddressIds, Capable, CapableFlags, CapableForm, DataAck, Dss, DssDsn, Join,
+    MptcpOption, Reset, VERSION,
 };
 use polytcp_wire::tcp_options::MptcpOptions;
 
+use super::checksum::Verdict;
+use super::fallback::{Failing, FallbackReason};
 use super::key::{add_addr_hmac, verify_add_addr_hmac};
-use super::mapping::{MappingFault, PeerMapping};
+use super::mapping::{Mapping, MappingFault, Part, PeerMapping};
 use super::recv::DataRecv;
 use super::send::{DataFin, DataSend};
 use super::subflow::{Announced, Confirmation, HeldTag, Keys, SentTag, Signal, SubflowState};
@@ -36,7 +38,7 @@ pub mod reset_reason {
     pub const MIDDLEBOX: u8 = 6;
 }
 
-/// Octets of the largest DSS: 64-bit mapping and 64-bit acknowledgement, no checksum, padded.
+/// Octets of the largest DSS: 64-bit mapping and 64-bit acknowledgement, with the checksum or padded.
 pub const DSS_BYTES_MAX: usize = 28;
 
 /// What a connection speaks.
@@ -46,25 +48,6 @@ pub enum Mode {
     Mptcp,
     /// Plain TCP, from the start or after fallback (RFC 8684 §3.7).
     Plain,
-}
-
-/// Why a connection fell back to TCP, by Linux's counter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FallbackReason {
-    /// The SYN/ACK had no MP_CAPABLE.
-    SynAck,
-    /// The third ACK had no MP_CAPABLE.
-    ThirdAck,
-    /// MP_CAPABLE SYNs went unanswered.
-    SynDropped,
-    /// The first established packet had no MPTCP option.
-    FirstData,
-    /// A mapping was missing or infinite.
-    Dss,
-    /// Both sides opened at once.
-    SimultaneousOpen,
-    /// No token was free.
-    NoToken,
 }
 
 /// What options asked for; emptied after every segment, so one segment bounds it.
@@ -98,8 +81,16 @@ pub struct Data {
     pub rcv: DataRecv,
     /// The data sequence number of subflow octet 1, on plain TCP.
     pub plain_base: Dsn,
-    /// Falling back is still possible: one subflow, never joined, nothing sent twice.
+    /// Every mapping has a checksum (RFC 8684 §3.1, flag A).
+    pub checksums: bool,
+    /// A checksum was right: checksums work on this connection.
+    pub checksum_seen: bool,
+    /// No further subflow was ever open, and nothing was sent twice at data level: see [`super::fallback`].
     pub may_fall_back: bool,
+    /// How far the exchange of MP_FAIL is.
+    pub failing: Failing,
+    /// Goes with the next new data of a connection that fell back after MP_FAIL.
+    pub infinite: Option<Mapping>,
     /// What options asked for.
     pub inbox: Inbox,
     /// The other subflows, as the coupled congestion control of the one in hand may see them.
@@ -107,20 +98,14 @@ pub struct Data {
 }
 
 impl Data {
-    /// The connection speaks plain TCP from now on.
-    pub fn fall_back(&mut self, reason: FallbackReason) {
-        self.mode = Mode::Plain;
-        self.inbox.fell_back = Some(reason);
-    }
-
-    /// Fallback if it is allowed, else the reset that replaces it (RFC 8684 §3.7).
-    fn fall_back_or(&mut self, reason: FallbackReason, reset: u8) -> Result<(), Abort> {
-        if self.may_fall_back {
-            self.fall_back(reason);
-            Ok(())
-        } else {
-            Err(Abort { reason: reset })
-        }
+    /// On plain TCP: the flow's acknowledgement of everything below `ssn`.
+    pub(super) fn ack_plain(&mut self, ssn: Ssn) {
+        // The 32 bits of the flow wrap every 4 GiB: they are read beside what is known.
+        let low = self.plain_base.low().wrapping_add(ssn.0.wrapping_sub(1));
+        let acked = Dsn::from_low(low, self.snd.buffer.snd_una());
+        // The FIN's own number is no data.
+        let acked = acked.min(self.snd.buffer.snd_nxt());
+        self.snd.buffer.ack(acked);
     }
 
     /// The acknowledgement to send.
@@ -158,17 +143,34 @@ impl Hook<'_> {
         if mapping.len == 0 {
             // RFC 8684 §3.7: the infinite mapping.
             env.counters.infinite_map_rx += 1;
-            self.data.fall_back_or(FallbackReason::Dss, reset_reason::MPTCP_ERROR)?;
+            self.fall_back_or(env, FallbackReason::Dss, reset_reason::MPTCP_ERROR)?;
             return Ok(None);
         }
+        self.check_presence(mapping.checksum)?;
         let len = u32::from(mapping.len) - u32::from(dss.data_fin);
+        let mapping =
+            PeerMapping { dsn, ssn: Ssn(mapping.ssn), len, fin: dss.data_fin, checksum: mapping.checksum };
         if dss.data_fin {
-            let fin = dsn + u64::from(len);
             // A repetition means that our acknowledgement was lost.
-            self.data.rcv.handle_fin(fin);
             self.mp.ack_wanted = true;
+            if len == 0 && !mapping.has_right_header() {
+                env.counters.data_csum_err += 1;
+            } else if len == 0 || !self.data.checksums {
+                self.data.rcv.handle_fin(mapping.end());
+            }
+            // With data that is to be verified it counts when that was.
         }
-        Ok((len > 0).then_some(PeerMapping { dsn, ssn: Ssn(mapping.ssn), len }))
+        Ok((len > 0).then_some(mapping))
+    }
+
+    /// RFC 8684 §3.3: a mapping without the checksum that was agreed, or with one that was not, is no
+    /// MPTCP that we could speak with, and the subflow is reset.
+    fn check_presence(&self, checksum: Option<u16>) -> Result<(), Abort> {
+        if checksum.is_some() == self.data.checksums {
+            Ok(())
+        } else {
+            Err(Abort { reason: reset_reason::MPTCP_ERROR })
+        }
     }
 
     fn handle_add_addr(&mut self, env: &mut Env<'_>, add: &AddAddr) {
@@ -199,14 +201,16 @@ impl Hook<'_> {
     ) -> Result<HeldTag, Abort> {
         match option {
             MptcpOption::Dss(dss) => return self.handle_dss(env, dss, window_bytes),
-            MptcpOption::Capable(Capable { form: CapableForm::Data { data_len, .. }, .. }) => {
+            MptcpOption::Capable(Capable { form: CapableForm::Data { data_len, checksum, .. }, .. }) => {
                 // The implicit mapping of the first data (RFC 8684 §3.1); also a late repetition.
                 if let Some(Keys { remote, .. }) = self.data.keys
                     && *data_len > 0
                 {
+                    self.check_presence(*checksum)?;
                     self.data.rcv.set_wide();
                     let (dsn, len) = (remote.idsn() + 1, u32::from(*data_len));
-                    return Ok(Some(PeerMapping { dsn, ssn: Ssn(1), len }));
+                    let mapping = PeerMapping { dsn, ssn: Ssn(1), len, fin: false, checksum: *checksum };
+                    return Ok(Some(mapping));
                 }
             }
             MptcpOption::AddAddr(add) => self.handle_add_addr(env, add),
@@ -222,11 +226,11 @@ impl Hook<'_> {
                     self.data.inbox.fastclosed = true;
                 }
             }
+            MptcpOption::Fail { dsn } => self.on_mp_fail(env, Dsn(*dsn)),
             // The joiner repeats its third ACK: ours, the fourth, was lost.
             MptcpOption::Join(Join::Ack { .. }) => self.mp.ack_wanted = true,
             MptcpOption::Capable(_)
             | MptcpOption::Join(_)
-            | MptcpOption::Fail { .. }
             | MptcpOption::Reset(_)
             | MptcpOption::Experimental(_)
             | MptcpOption::Unknown { .. }
@@ -258,7 +262,7 @@ impl Hook<'_> {
             Confirmation::CapableClient | Confirmation::CapableServer => {
                 if ssn == Ssn(1) && !speaks {
                     env.counters.mp_capable_data_fallback += 1;
-                    self.data.fall_back_or(FallbackReason::FirstData, reset_reason::MIDDLEBOX)?;
+                    self.fall_back_or(env, FallbackReason::FirstData, reset_reason::MIDDLEBOX)?;
                 }
             }
             // RFC 8684 §3.2: any packet of the peer after the third ACK confirms the join.
@@ -273,11 +277,92 @@ impl Hook<'_> {
     }
 
     fn fin_option(&self, data_ack: DataAck) -> Dss {
-        let dsn = DssDsn::Eight(self.data.snd.fin_dsn().0);
-        Dss {
-            data_fin: true,
-            data_ack: Some(data_ack),
-            mapping: Some(DssMapping { dsn, ssn: 0, len: 1, checksum: None }),
+        let mapping = Mapping::data_fin(self.data.snd.fin_dsn(), self.data.checksums).to_wire();
+        Dss { data_fin: true, data_ack: Some(data_ack), mapping: Some(mapping) }
+    }
+
+    /// Hands in-order payload on by its mappings.
+    fn deliver_mapped(
+        &mut self,
+        env: &mut Env<'_>,
+        mut ssn: Ssn,
+        mut rest: Bytes,
+        buffer_bytes: u32,
+        held: HeldTag,
+    ) -> Result<(), Abort> {
+        let total = rest.len() as u64;
+        // A buffer that several parts share is shared out among them.
+        let share = |len: usize| (u64::from(buffer_bytes) * len as u64 / total.max(1)) as u32;
+        let mut result = self.mp.cursor.see(ssn, held);
+        while result.is_ok() && !rest.is_empty() {
+            result = match self.mp.cursor.next_part(ssn, &mut rest, held) {
+                Ok(part) => {
+                    let len = part.bytes.len();
+                    ssn += len as u32;
+                    self.take_part(env, part, share(len))?
+                }
+                Err(fault) => Err(fault),
+            };
+            if self.data.mode == Mode::Plain {
+                // A wrong checksum did that.
+                break;
+            }
+        }
+        match result {
+            Ok(()) => {}
+            Err(MappingFault::Unmapped) => {
+                env.counters.dss_no_match_tcp += u64::from(ssn != Ssn(1));
+                self.fall_back_or(env, FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
+            }
+            Err(MappingFault::Contradiction) => {
+                env.counters.dss_not_matching += 1;
+                return Err(Abort { reason: reset_reason::MPTCP_ERROR });
+            }
+        }
+        if !rest.is_empty() {
+            self.data.rcv.append(rest.clone(), share(rest.len()));
+        }
+        Ok(())
+    }
+
+    /// Takes octets of one mapping: to the data level, or first to where they wait to be verified.
+    fn take_part(
+        &mut self,
+        env: &mut Env<'_>,
+        part: Part,
+        pinned: u32,
+    ) -> Result<Result<(), MappingFault>, Abort> {
+        let Part { mapping, into, bytes } = part;
+        if !self.data.checksums {
+            self.data.rcv.insert(mapping.dsn + u64::from(into), bytes, pinned);
+            return Ok(Ok(()));
+        }
+        match self.mp.unverified.take(&mapping, into, bytes, pinned) {
+            Verdict::Partial => {
+                let is_next = self.data.rcv.nxt().within(mapping.dsn, u64::from(mapping.len));
+                // A window that ends within it would never open.
+                self.mp.ack_wanted |= is_next && self.data.rcv.promise(mapping.end());
+            }
+            Verdict::Right => {
+                self.data.checksum_seen = true;
+                self.accept_mapping(&mapping);
+            }
+            Verdict::Wrong => self.on_wrong_checksum(env, &mapping)?,
+            Verdict::Headless => return Ok(Err(MappingFault::Contradiction)),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Hands on what is held of a mapping, all of it.
+    pub(super) fn accept_mapping(&mut self, mapping: &PeerMapping) {
+        let mut dsn = mapping.dsn;
+        while let Some((bytes, pinned)) = self.mp.unverified.pop() {
+            let len = bytes.len() as u64;
+            self.data.rcv.insert(dsn, bytes, pinned);
+            dsn += len;
+        }
+        if mapping.fin {
+            self.data.rcv.handle_fin(mapping.end());
         }
     }
 
@@ -287,10 +372,8 @@ impl Hook<'_> {
         let again = core::mem::take(&mut self.mp.handshake_ack_due);
         match (self.mp.confirmation, self.data.keys) {
             (Confirmation::CapableClient, Some(keys)) if again || !fin_pending => {
-                out.push(capable(CapableForm::Ack {
-                    sender_key: keys.local.to_wire(),
-                    receiver_key: keys.remote.to_wire(),
-                }));
+                let (sender_key, receiver_key) = (keys.local.to_wire(), keys.remote.to_wire());
+                out.push(capable(CapableForm::Ack { sender_key, receiver_key }, self.data.checksums));
                 return;
             }
             (Confirmation::JoinClient { hmac, .. }, _) => {
@@ -300,6 +383,12 @@ impl Hook<'_> {
             _ => {}
         }
         let data_ack = self.data.data_ack(self.mp.announced);
+        if let Some(dsn) = self.mp.fail_due.take() {
+            env.counters.mp_fail_tx += 1;
+            out.push(MptcpOption::Dss(Dss { data_ack: Some(data_ack), ..Dss::default() }));
+            out.push(MptcpOption::Fail { dsn: dsn.0 });
+            return;
+        }
         match self.mp.signals.front().copied() {
             Some(Signal::AddAddr(add)) => {
                 self.mp.signals.pop_front();
@@ -346,18 +435,19 @@ impl Hook<'_> {
         out.push(MptcpOption::Dss(dss));
     }
 
-    fn data_options(&mut self, mapping: &super::mapping::Mapping, out: &mut MptcpOptions) {
+    fn data_options(&mut self, mapping: &Mapping, out: &mut MptcpOptions) {
         if let (Confirmation::CapableClient, Some(keys), Ssn(1)) =
             (self.mp.confirmation, self.data.keys, mapping.ssn)
             // Its mapping is implicit: IDSN + 1.
             && mapping.dsn == keys.local.idsn() + 1
         {
-            out.push(capable(CapableForm::Data {
+            let form = CapableForm::Data {
                 sender_key: keys.local.to_wire(),
                 receiver_key: keys.remote.to_wire(),
                 data_len: mapping.len,
-                checksum: None,
-            }));
+                checksum: mapping.checksum,
+            };
+            out.push(capable(form, self.data.checksums));
             return;
         }
         out.push(MptcpOption::Dss(Dss {
@@ -368,9 +458,13 @@ impl Hook<'_> {
     }
 }
 
-/// MP_CAPABLE of version 1 with HMAC-SHA256 and no other flag.
-pub fn capable(form: CapableForm) -> MptcpOption {
-    let flags = CapableFlags { crypto: CapableFlags::HMAC_SHA256, ..CapableFlags::default() };
+/// MP_CAPABLE of version 1 with HMAC-SHA256; `checksums` is flag A.
+pub fn capable(form: CapableForm, checksums: bool) -> MptcpOption {
+    let flags = CapableFlags {
+        checksum_required: checksums,
+        crypto: CapableFlags::HMAC_SHA256,
+        ..CapableFlags::default()
+    };
     MptcpOption::Capable(Capable { version: VERSION, flags, form })
 }
 
@@ -381,11 +475,7 @@ pub fn understood_capable(options: &MptcpOptions) -> Option<Capable> {
         MptcpOption::Capable(capable) => {
             let syn = matches!(capable.form, CapableForm::Syn);
             let version = capable.version == VERSION || (syn && capable.version >= VERSION);
-            // Flag A is not met: DSS checksums are not implemented, so a peer that requires them gets plain
-            // TCP (RFC 8684 §3.1).
-            let flags = capable.flags.crypto == CapableFlags::HMAC_SHA256
-                && !capable.flags.extensibility
-                && !capable.flags.checksum_required;
+            let flags = capable.flags.crypto == CapableFlags::HMAC_SHA256 && !capable.flags.extensibility;
             (version && flags).then_some(*capable)
         }
         _ => None,
@@ -428,34 +518,15 @@ impl Extension for Hook<'_> {
             self.data.rcv.append(bytes, buffer_bytes);
             return Ok(());
         }
-        let total = bytes.len() as u32;
-        let rcv = &mut self.data.rcv;
-        let before = rcv.nxt();
-        let duplicates = rcv.duplicate_bytes();
-        let mut mapped = 0;
-        let taken = self.mp.cursor.take(ssn, bytes.clone(), *held, |dsn, part| {
-            mapped += part.len();
-            // A buffer that several parts share is shared out among them.
-            let share = u64::from(buffer_bytes) * part.len() as u64 / u64::from(total.max(1));
-            rcv.insert(dsn, part, share as u32);
-        });
+        let total = bytes.len() as u64;
+        let before = self.data.rcv.nxt();
+        let duplicates = self.data.rcv.duplicate_bytes();
+        let result = self.deliver_mapped(env, ssn, bytes, buffer_bytes, *held);
         env.counters.duplicate_data += u64::from(self.data.rcv.duplicate_bytes() > duplicates);
-        // A hole at data level was filled: the peer's window waits for it, as its recovery would at subflow
-        // level (RFC 5681 §4.2), so the acknowledgement is not delayed.
-        self.mp.ack_wanted |= self.data.rcv.nxt().saturating_since(before) > u64::from(total);
-        match taken {
-            Ok(()) => Ok(()),
-            Err(MappingFault::Unmapped) => {
-                env.counters.dss_no_match_tcp += u64::from(ssn != Ssn(1));
-                self.data.fall_back_or(FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
-                self.data.rcv.append(bytes.slice(mapped..), buffer_bytes);
-                Ok(())
-            }
-            Err(MappingFault::Contradiction) => {
-                env.counters.dss_not_matching += 1;
-                Err(Abort { reason: reset_reason::MPTCP_ERROR })
-            }
-        }
+        // A hole at data level was filled, or a mapping that was held: the peer's window waits for it, as its
+        // recovery would at subflow level (RFC 5681 §4.2), so the acknowledgement is not delayed.
+        self.mp.ack_wanted |= self.data.rcv.nxt().saturating_since(before) > total;
+        result
     }
 
     fn handle_fin(&mut self) {
@@ -466,12 +537,7 @@ impl Extension for Hook<'_> {
 
     fn handle_acked(&mut self, ssn: Ssn) {
         if self.data.mode == Mode::Plain {
-            // The 32 bits of the flow wrap every 4 GiB: they are read beside what is known.
-            let low = self.data.plain_base.low().wrapping_add(ssn.0.wrapping_sub(1));
-            let acked = Dsn::from_low(low, self.data.snd.buffer.snd_una());
-            // The FIN's own number is no data.
-            let acked = acked.min(self.data.snd.buffer.snd_nxt());
-            self.data.snd.buffer.ack(acked);
+            self.data.ack_plain(ssn);
         }
     }
 
@@ -498,6 +564,13 @@ impl Extension for Hook<'_> {
         let mut out = MptcpOptions::default();
         if self.data.mode == Mode::Plain {
             self.mp.ack_wanted = false;
+            // The one mapping that outlives MPTCP, whenever its segment is sent.
+            if let Carrier::Data { tag: Some(mapping), .. } = carrier
+                && mapping.is_infinite()
+            {
+                let mapping = Some(mapping.to_wire());
+                out.push(MptcpOption::Dss(Dss { mapping, ..Dss::default() }));
+            }
             return out;
         }
         match carrier {
@@ -508,6 +581,10 @@ impl Extension for Hook<'_> {
                 if let (true, Some(keys)) = (self.mp.fastclose, self.data.keys) {
                     env.counters.mp_fastclose_tx += 1;
                     out.push(MptcpOption::FastClose { receiver_key: keys.remote.to_wire() });
+                }
+                if let Some(dsn) = self.mp.fail_due.take() {
+                    env.counters.mp_fail_tx += 1;
+                    out.push(MptcpOption::Fail { dsn: dsn.0 });
                 }
                 env.counters.mp_rst_tx += 1;
                 out.push(MptcpOption::Reset(Reset { transient: false, reason: self.mp.reset_reason }));

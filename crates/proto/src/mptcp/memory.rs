@@ -7,6 +7,9 @@
 //! Nobody has been told that such data is safe (SACK is not a promise, RFC 2018 §8; a DATA_ACK does
 //! not cover it, RFC 8684 §3.3.1), so it is given up, and the peer sends it again.
 //!
+//! One thing may exceed the budget: a mapping with a checksum is of no use before all of it came, so its end
+//! is promised even where the buffer is smaller than it, which is 64 KiB at most for each subflow.
+//!
 //! [`TcpConfig::recv_window_bytes`]: crate::config::TcpConfig::recv_window_bytes
 
 use super::connection::Connection;
@@ -33,7 +36,7 @@ impl Connection {
     }
 
     fn count_memory(&mut self) {
-        let held = self.subflows.iter().filter_map(Subflow::flow).map(SubflowFlow::out_of_order_bytes).sum();
+        let held = self.subflows.iter().map(Subflow::held_bytes).sum();
         self.data.rcv.set_held_by_subflows(held);
     }
 }

@@ -3,24 +3,28 @@
 //! | file | what | section |
 //! | --- | --- | --- |
 //! | [`key`] | keys, tokens, HMACs | 3.1, 3.2, 3.4.1 |
-//! | [`mapping`] | data sequence to subflow sequence | 3.3.1 |
+//! | [`mapping`], [`checksum`] | data sequence to subflow sequence | 3.3, 3.3.1 |
 //! | [`send_buffer`], [`reinject`], [`send`] | the data-level sender | 3.3 |
-//! | [`recv`] | the data-level receiver | 3.3 |
+//! | [`recv`], [`pieces`] | the data-level receiver | 3.3 |
 //! | [`subflow`] | what is kept for each subflow | 3.2 |
 //! | [`hook`] | options and payload between a flow and the data level | 3.3 to 3.8 |
 //! | [`connection`] | the whole: subflows, data, ends | |
 //! | `calls` | what the application does with it | |
 //! | [`handshake`] | MP_CAPABLE and MP_JOIN of subflows that we open | 3.1, 3.2 |
+//! | [`fallback`] | every way back to plain TCP, MP_FAIL | 3.7 |
 //! | [`transmit`] | what leaves next, by the scheduler | 3.3.5 |
 //! | [`timeouts`] | what becomes due at data level | 3.3.6 |
 
 mod calls;
+pub mod checksum;
 pub mod connection;
+pub mod fallback;
 pub mod handshake;
 pub mod hook;
 pub mod key;
 pub mod mapping;
 mod memory;
+pub mod pieces;
 pub mod recv;
 pub mod reinject;
 pub mod send;

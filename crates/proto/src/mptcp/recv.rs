@@ -1,21 +1,15 @@
 //! The receiving half of a connection: order across subflows, the shared window, DATA_FIN
 //! (RFC 8684 §3.3.1, §3.3.3, §3.3.4).
 
-use alloc::collections::VecDeque;
+use bytes::Bytes;
 
-use bytes::{Bytes, BytesMut};
-
+use super::pieces::Pieces;
 use crate::reassembly::Reassembly;
 use crate::seq::Dsn;
 
 /// Out-of-order pieces that one connection holds at most; at the limit the newest are refused, and the
 /// peer sends them again at data level.
 const OUT_OF_ORDER_ENTRIES_MAX: usize = 8192;
-
-/// Pieces below this are gathered, whatever they pin: each would cost an entry of its own.
-const SMALL_BYTES: usize = 512;
-/// Size of the blocks in which they are gathered.
-const SMALL_BLOCK_BYTES: usize = 16 << 10;
 
 /// Data-level receive state.
 #[derive(Debug)]
@@ -27,12 +21,9 @@ pub struct DataRecv {
     /// The largest window that a header field can tell.
     field_max: u32,
     out_of_order: Reassembly<Dsn, ()>,
-    ready: VecDeque<Ready>,
-    ready_bytes: usize,
-    ready_pinned: usize,
-    /// Small pieces, gathered behind the last of `ready`.
-    small: BytesMut,
-    /// Memory that subflows hold out of order.
+    /// In order, and not read yet.
+    ready: Pieces,
+    /// Memory that subflows hold, out of order and in mappings that are not whole.
     held_by_subflows: usize,
     fin_at: Option<Dsn>,
     fin: bool,
@@ -44,12 +35,6 @@ pub struct DataRecv {
     discard: bool,
 }
 
-#[derive(Debug)]
-struct Ready {
-    bytes: Bytes,
-    pinned: u32,
-}
-
 impl DataRecv {
     /// Nothing received; `nxt` is the peer's IDSN + 1, or anything until the peer's key is known.
     pub fn new(nxt: Dsn, limit_bytes: u32) -> Self {
@@ -59,10 +44,7 @@ impl DataRecv {
             limit_bytes,
             field_max: u32::from(u16::MAX),
             out_of_order: Reassembly::new(OUT_OF_ORDER_ENTRIES_MAX),
-            ready: VecDeque::new(),
-            ready_bytes: 0,
-            ready_pinned: 0,
-            small: BytesMut::new(),
+            ready: Pieces::default(),
             held_by_subflows: 0,
             fin_at: None,
             fin: false,
@@ -106,7 +88,7 @@ impl DataRecv {
 
     /// Octets that can be read now.
     pub fn readable_bytes(&self) -> usize {
-        self.ready_bytes
+        self.ready.len_bytes()
     }
 
     /// The peer's DATA_FIN was received, and everything before it.
@@ -116,10 +98,23 @@ impl DataRecv {
 
     /// Memory held, in octets, by the buffers that are pinned.
     pub fn held_bytes(&self) -> usize {
-        self.ready_pinned + self.out_of_order.buffer_bytes() + self.held_by_subflows
+        self.ready.pinned_bytes() + self.out_of_order.buffer_bytes() + self.held_by_subflows
     }
 
-    /// Tells what the subflows hold out of order.
+    /// Data waits for other data that has to come before it.
+    pub fn has_gap(&self) -> bool {
+        !self.out_of_order.is_empty()
+    }
+
+    /// Promises everything up to `end`, whatever the budget says: what is held of a mapping is of no use
+    /// before the rest came. Returns true when that was not promised before.
+    pub fn promise(&mut self, end: Dsn) -> bool {
+        let more = end.after(self.adv);
+        self.adv = self.adv.max(end);
+        more
+    }
+
+    /// Tells what the subflows hold.
     pub fn set_held_by_subflows(&mut self, bytes: usize) {
         self.held_by_subflows = bytes;
     }
@@ -128,9 +123,6 @@ impl DataRecv {
     pub fn discard(&mut self) {
         self.discard = true;
         self.ready.clear();
-        self.small = BytesMut::new();
-        self.ready_bytes = 0;
-        self.ready_pinned = 0;
     }
 
     /// Takes data of any subflow that starts at `dsn`. Returns true when more became readable.
@@ -210,64 +202,12 @@ impl DataRecv {
         if self.discard {
             return;
         }
-        self.ready_bytes += bytes.len();
-        let is_loose = (bytes.len() as u64) * 4 < u64::from(pinned);
-        let overhead = (pinned as usize).saturating_sub(bytes.len());
-        if is_loose
-            || bytes.len() < SMALL_BYTES
-            || overhead > bytes.len() / 8 && overhead > self.spare_bytes()
-        {
-            self.gather(&bytes);
-            return;
-        }
-        self.seal();
-        self.ready_pinned += pinned as usize;
-        self.ready.push_back(Ready { bytes, pinned });
-    }
-
-    /// Copies a small piece out of its buffer, behind the others: a peer that sends single octets pins
-    /// about what it sends.
-    fn gather(&mut self, bytes: &[u8]) {
-        if self.small.capacity() - self.small.len() < bytes.len() {
-            self.seal();
-            self.small = BytesMut::with_capacity(SMALL_BLOCK_BYTES.max(bytes.len()));
-        }
-        self.small.extend_from_slice(bytes);
-        self.ready_pinned += bytes.len();
-    }
-
-    /// Makes the gathered pieces readable, in order.
-    fn seal(&mut self) {
-        if !self.small.is_empty() {
-            let bytes = self.small.split().freeze();
-            let pinned = bytes.len() as u32;
-            self.ready.push_back(Ready { bytes, pinned });
-        }
+        self.ready.push(bytes, pinned, self.spare_bytes());
     }
 
     /// Detaches at most `max` octets, next in order; `None` when there are none.
     pub fn read(&mut self, max: usize) -> Option<Bytes> {
-        if self.ready.is_empty() {
-            self.seal();
-        }
-        let front = self.ready.front_mut()?;
-        if max == 0 {
-            return None;
-        }
-        let bytes = if front.bytes.len() <= max {
-            let Ready { bytes, pinned } = self.ready.pop_front()?;
-            self.ready_pinned -= pinned as usize;
-            bytes
-        } else {
-            let bytes = front.bytes.split_to(max);
-            // The rest pins the same buffer: only the octets that left stop counting.
-            let freed = (max as u32).min(front.pinned);
-            front.pinned -= freed;
-            self.ready_pinned -= freed as usize;
-            bytes
-        };
-        self.ready_bytes -= bytes.len();
-        Some(bytes)
+        self.ready.read(max)
     }
 
     /// Octets beyond `nxt` that may be promised.

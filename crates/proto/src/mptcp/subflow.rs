@@ -6,8 +6,10 @@ use core::net::SocketAddr;
 
 use polytcp_wire::mptcp::{AddAddr, AddressIds};
 
+use super::checksum::Unverified;
 use super::key::{Key, Nonce};
 use super::mapping::{Mapping, MappingCursor, PeerMapping};
+use super::reinject::Reinject;
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
 use crate::seq::Dsn;
@@ -122,6 +124,13 @@ pub struct SubflowState {
     pub handshake_ack_due: bool,
     /// The peer's mapping in force.
     pub cursor: MappingCursor,
+    /// What came of a mapping whose checksum covers more.
+    pub unverified: Unverified,
+    /// With checksums: what was sent here and is not known to be DATA_ACKed. The peer may have acknowledged it to
+    /// the flow and still throw it away.
+    pub carried: Reinject,
+    /// MP_FAIL goes with the next acknowledgement or reset: where the mapping starts that failed.
+    pub fail_due: Option<Dsn>,
     /// What goes with the next acknowledgements.
     pub signals: VecDeque<Signal>,
     /// The MPTCP side wants an acknowledgement out.
@@ -151,6 +160,9 @@ impl SubflowState {
             confirmation,
             handshake_ack_due: false,
             cursor: MappingCursor::default(),
+            unverified: Unverified::default(),
+            carried: Reinject::new(),
+            fail_due: None,
             signals: VecDeque::new(),
             ack_wanted: false,
             reset_reason: 0,
@@ -213,6 +225,11 @@ impl Subflow {
             Phase::Open(flow) => Some(flow),
             Phase::Opening { .. } => None,
         }
+    }
+
+    /// Memory that it holds: out of order, and in a mapping that is not whole.
+    pub fn held_bytes(&self) -> usize {
+        self.flow().map_or(0, SubflowFlow::out_of_order_bytes) + self.mp.unverified.held_bytes()
     }
 
     /// Open, both ways, and confirmed: it may carry data.

@@ -1,6 +1,7 @@
 //! What becomes due at data level: repeated DATA_FINs and third ACKs, stalls, orphans, lost paths.
 
 use super::connection::{Connection, Ctx, Stage, Why};
+use super::fallback::Failing;
 use super::hook::Mode;
 use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
 use crate::config::HostConfig;
@@ -45,6 +46,7 @@ impl Connection {
             .chain(timing.schedule_at)
             .chain(timing.stall_at)
             .chain(self.fin_again_at())
+            .chain(self.failing_deadline())
             .chain(bare.map(|since| since + config.mptcp.close_timeout))
             .chain(orphaned.map(|at| at + self.orphan_timeout(config)))
             .chain(self.pm.deadline())
@@ -71,6 +73,7 @@ impl Connection {
             self.data.snd.on_fin_sent(ctx.now);
             self.want_ack_everywhere();
         }
+        self.handle_failing_timeout(ctx);
         self.handle_stall(ctx);
         if self.stage == Stage::Established
             && self.timing.bare_since.is_some_and(|at| at + ctx.config.mptcp.close_timeout <= ctx.now)
@@ -134,7 +137,9 @@ impl Connection {
                 subflow.mp.closing_since.get_or_insert(now);
             }
         }
-        if self.data.mode == Mode::Plain || self.stage != Stage::Established {
+        // On the way back to plain TCP nothing is sent twice at data level (RFC 8684 §3.7).
+        let reverting = self.data.failing != Failing::No;
+        if self.data.mode == Mode::Plain || reverting || self.stage != Stage::Established {
             self.timing.stall_at = None;
             return;
         }
@@ -163,6 +168,7 @@ impl Connection {
         let snd = &mut self.data.snd;
         let behind = snd.buffer.unacked();
         if self.data.mode == Mode::Plain
+            || self.data.failing != Failing::No
             || self.timing.stalls == 0
             || snd.progress_at <= self.timing.last_stall
             || behind == 0

@@ -21,7 +21,7 @@ const RUN_BYTES_MAX: u32 = 65_428;
 impl Connection {
     /// The next segment, or `None` when nothing may or needs to leave now.
     pub(crate) fn poll_transmit(&mut self, ctx: &mut Ctx<'_>) -> Option<Emission> {
-        if let Some(emission) = self.pending.pop_front() {
+        if let Some(emission) = self.pop_pending() {
             return Some(emission);
         }
         loop {
@@ -34,6 +34,11 @@ impl Connection {
                 return None;
             }
         }
+    }
+
+    /// The next of what leaves before anything else, such as the reset of a subflow that is gone.
+    pub(crate) fn pop_pending(&mut self) -> Option<Emission> {
+        self.pending.pop_front()
     }
 
     fn poll_subflow(&mut self, ctx: &mut Ctx<'_>, index: usize) -> Option<Emission> {
@@ -50,7 +55,9 @@ impl Connection {
         self.timing.schedule_at = None;
         match (self.stage, self.data.mode) {
             (Stage::Established, Mode::Plain) => self.schedule_plain(ctx),
-            (Stage::Established, Mode::Mptcp) => self.schedule_mptcp(ctx) || self.send_data_fin(ctx),
+            (Stage::Established, Mode::Mptcp) => {
+                self.revert(ctx) || self.schedule_mptcp(ctx) || self.send_data_fin(ctx)
+            }
             (Stage::Connecting | Stage::Finished | Stage::Failed(_), _) => false,
         }
     }
@@ -63,7 +70,9 @@ impl Connection {
         if flow.is_closing() {
             return false;
         }
-        let mss = flow.payload_mss(0);
+        // After MP_FAIL the first new data has the infinite mapping, on one segment.
+        let infinite = self.data.infinite;
+        let mss = flow.payload_mss(if infinite.is_some() { DSS_BYTES_MAX } else { 0 });
         let room = flow.room(ctx.now);
         if room == 0 {
             flow.note_cwnd_limited();
@@ -73,14 +82,15 @@ impl Connection {
                 && flow.snd_wnd() == 0
                 && let Some(cut) = self.data.snd.buffer.cut(u32::from(mss))
             {
-                flow.queue(cut.bytes, None);
+                flow.queue(cut.bytes, self.data.infinite.take());
                 return true;
             }
             return false;
         }
-        let max = room.max(u32::from(mss)).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
+        let burst = if infinite.is_some() { u32::from(mss) } else { flow.burst_bytes(mss) };
+        let max = room.max(u32::from(mss)).min(burst).min(RUN_BYTES_MAX);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
-        flow.queue(cut.bytes, None);
+        flow.queue(cut.bytes, self.data.infinite.take());
         self.note_cut(ctx.now, cut.dsn, mss);
         self.advance_close(ctx);
         true
@@ -218,7 +228,9 @@ impl Connection {
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         let len = cut.bytes.len() as u32;
         let fin = self.data.snd.fin_is_next() && !first;
-        flow.queue(cut.bytes, Some(Mapping { dsn: cut.dsn, ssn, len: len as u16, fin }));
+        let mapping = Mapping::cut(cut.dsn, ssn, &cut.bytes, fin, self.data.checksums);
+        flow.queue(cut.bytes, Some(mapping));
+        self.note_carried(index, cut.dsn, len);
         if fin {
             self.data.snd.on_fin_sent(ctx.now);
         }
@@ -239,12 +251,23 @@ impl Connection {
         };
         let len = bytes.len() as u32;
         let ssn = flow.queue_end();
-        flow.queue(bytes, Some(Mapping { dsn: from, ssn, len: len as u16, fin: false }));
+        let mapping = Mapping::cut(from, ssn, &bytes, false, self.data.checksums);
+        flow.queue(bytes, Some(mapping));
+        self.note_carried(index, from, len);
         self.data.snd.on_sent_again(from, len);
         ctx.counters.mptcp_retrans += 1;
         self.data.may_fall_back = false;
         self.scheduler.on_sent(index, len);
         true
+    }
+
+    /// Remembers what a subflow was given, where its peer may refuse it later.
+    fn note_carried(&mut self, index: usize, from: Dsn, len: u32) {
+        if self.data.checksums {
+            let carried = &mut self.subflows[index].mp.carried;
+            carried.trim_below(self.data.snd.buffer.snd_una());
+            carried.insert(from, from + u64::from(len));
+        }
     }
 
     /// DATA_FIN on its own, on every subflow (RFC 8684 §3.3.3).

@@ -275,13 +275,3 @@ fn a_repeated_syn_does_not_add_a_timer_each_time() {
     let timers = s.host.accounting().timers;
     assert!(timers <= 8, "{timers} timers for one half-open request");
 }
-
-#[test]
-fn a_peer_that_requires_checksums_gets_them_or_plain_tcp() {
-    use polytcp_wire::mptcp::CapableFlags;
-    let flags = CapableFlags { checksum_required: true, crypto: 1, ..CapableFlags::default() };
-    let mut s = Script::listening();
-    s.receives(syn().mss(1460).sack_ok().wscale(7).mpc_with(flags));
-    // RFC 8684 §3.1: either side's A flag binds both. A SYN/ACK with MP_CAPABLE and no A is a third way.
-    s.sends(syn_ack().plain());
-}

@@ -1,12 +1,13 @@
 //! What the host has to send, compared with what it sent.
 
 use polytcp_proto::mptcp::key::{Key, Nonce, add_addr_hmac, join_hmac};
-use polytcp_wire::mptcp::{AddAddrAuth, CapableForm, DataAck, DssDsn, Join, MptcpOption};
+use polytcp_wire::mptcp::{AddAddrAuth, Capable, CapableForm, DataAck, Dss, DssDsn, Join, MptcpOption};
 use polytcp_wire::tcp::TcpFlags;
+use polytcp_wire::tcp_options::TcpOptions;
 
 use super::script::{Line, Script, Seen};
 use super::segment::{Mp, Seg, Width};
-use super::{PEER_KEY, PEER_NONCE};
+use super::{PEER_KEY, PEER_NONCE, dss_checksum};
 
 impl Script {
     /// The next segment that the host sent is this one.
@@ -132,15 +133,25 @@ impl Script {
         let peer = Key::from_wire(PEER_KEY);
         let host = self.host_key;
         match (found, want) {
-            (MptcpOption::Capable(c), Mp::CapableSyn { .. }) => matches!(c.form, CapableForm::Syn),
-            (MptcpOption::Capable(c), Mp::CapableSynAck) => matches!(c.form, CapableForm::SynAck { .. }),
-            (MptcpOption::Capable(c), Mp::CapableAck) => {
+            (MptcpOption::Capable(c), Mp::CapableSyn { flags }) => {
+                matches!(c.form, CapableForm::Syn) && c.flags == *flags
+            }
+            (MptcpOption::Capable(c), Mp::CapableSynAck { a }) => {
+                matches!(c.form, CapableForm::SynAck { .. }) && c.flags.checksum_required == *a
+            }
+            (MptcpOption::Capable(c), Mp::CapableAck { a }) => {
                 matches!(c.form, CapableForm::Ack { receiver_key: PEER_KEY, .. })
+                    && c.flags.checksum_required == *a
             }
-            (MptcpOption::Capable(c), Mp::CapableData { len }) => {
-                matches!(c.form, CapableForm::Data { receiver_key: PEER_KEY, data_len, .. } if data_len == *len)
+            (MptcpOption::Capable(c), Mp::CapableData { len, a, csum }) => {
+                matches!(
+                    c.form,
+                    CapableForm::Data { receiver_key: PEER_KEY, data_len, checksum, .. }
+                        if data_len == *len && checksum.is_some() == csum.is_some()
+                ) && c.flags.checksum_required == *a
             }
-            (MptcpOption::Dss(dss), Mp::Dss { ack, map, fin }) => {
+            (MptcpOption::Fail { dsn }, Mp::Fail { dsn: want }) => *dsn == (peer.idsn() + *want).0,
+            (MptcpOption::Dss(dss), Mp::Dss { ack, map, fin, csum }) => {
                 let Some(host) = host else { return false };
                 let ack_is = ack.is_none_or(|(to, width)| {
                     let to = (peer.idsn() + to).0;
@@ -158,7 +169,7 @@ impl Script {
                             DssDsn::Four(low) => low == dsn as u32,
                             DssDsn::Eight(full) => full == dsn,
                         };
-                        dsn_is && m.ssn == *ssn && m.len == *len
+                        dsn_is && m.ssn == *ssn && m.len == *len && m.checksum.is_some() == csum.is_some()
                     }
                     _ => false,
                 };
@@ -190,6 +201,30 @@ impl Script {
             (MptcpOption::Reset(_), Mp::AnyTcpRst) => true,
             (found, Mp::Raw(want)) => found == want,
             _ => false,
+        }
+    }
+
+    /// The checksum that the host sent with a mapping that is whole on its segment has to be right.
+    #[track_caller]
+    pub(super) fn judge_checksum(&mut self, options: &TcpOptions, payload: &[u8]) {
+        for option in options.mptcp.iter() {
+            let (dsn, ssn, len, fin, found) = match option {
+                MptcpOption::Dss(Dss { mapping: Some(m), data_fin, .. }) => {
+                    let DssDsn::Eight(dsn) = m.dsn else { continue };
+                    (dsn, m.ssn, m.len, *data_fin, m.checksum)
+                }
+                MptcpOption::Capable(Capable {
+                    form: CapableForm::Data { data_len, checksum, .. }, ..
+                }) => ((self.keys().0.idsn() + 1).0, 1, *data_len, false, *checksum),
+                _ => continue,
+            };
+            let Some(found) = found else { continue };
+            self.checksums.push(found);
+            if len == 0 {
+                assert_eq!(found, 0, "the infinite mapping's checksum");
+            } else if usize::from(len - u16::from(fin)) == payload.len() {
+                assert_eq!(found, dss_checksum(dsn, ssn, len, payload), "the checksum of {option:?}");
+            }
         }
     }
 }

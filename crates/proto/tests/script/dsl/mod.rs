@@ -23,8 +23,9 @@ mod script;
 mod segment;
 mod trace;
 
+pub use packets::dss_checksum;
 pub use script::Script;
-pub use segment::{ack, bulk, data, fin, rst, rst_ack, syn, syn_ack};
+pub use segment::{ack, bulk, bulk_at, data, fin, rst, rst_ack, syn, syn_ack};
 
 /// The peer's key.
 pub const PEER_KEY: u64 = 0x0123_4567_89ab_cdef;

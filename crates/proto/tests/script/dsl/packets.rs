@@ -16,7 +16,7 @@ use polytcp_wire::tcp_options::{SackBlock, TcpOptions, Timestamps};
 use polytcp_wire::virtio::VnetHdr;
 
 use super::script::{Line, Script};
-use super::segment::{Mp, Seg, Width};
+use super::segment::{Csum, Mp, Seg, Width};
 use super::{PEER_CLOCK, PEER_KEY, PEER_NONCE, host_ip, peer_ip};
 
 impl Script {
@@ -64,33 +64,46 @@ impl Script {
             options.sack.push(SackBlock { left: iss.wrapping_add(*left), right: iss.wrapping_add(*right) });
         }
         for option in &seg.mptcp {
-            options.mptcp.push(self.resolve(line, option));
+            options.mptcp.push(self.resolve(line, option, &seg.payload));
         }
         options
     }
 
     #[track_caller]
-    fn resolve(&self, line: &Line, option: &Mp) -> MptcpOption {
+    fn resolve(&self, line: &Line, option: &Mp, payload: &[u8]) -> MptcpOption {
         let peer = Key::from_wire(PEER_KEY);
         let host = || self.host_key.expect("the host's key was seen");
         let capable = |flags, form| MptcpOption::Capable(Capable { version: VERSION, flags, form });
-        let sha = CapableFlags { crypto: CapableFlags::HMAC_SHA256, ..CapableFlags::default() };
+        let sha = |a| CapableFlags {
+            checksum_required: a,
+            crypto: CapableFlags::HMAC_SHA256,
+            ..CapableFlags::default()
+        };
+        let checksum = |csum: &Option<Csum>, dsn: u64, ssn: u32, len: u16| {
+            let right = |octets: &[u8]| if len == 0 { 0 } else { dss_checksum(dsn, ssn, len, octets) };
+            csum.as_ref().map(|csum| match csum {
+                Csum::Right => right(payload),
+                Csum::Of(octets) => right(octets),
+                Csum::Wrong => right(payload) ^ 0x0100,
+            })
+        };
         match option {
             Mp::CapableSyn { flags } => capable(*flags, CapableForm::Syn),
-            Mp::CapableSynAck => capable(sha, CapableForm::SynAck { sender_key: PEER_KEY }),
-            Mp::CapableAck => {
-                capable(sha, CapableForm::Ack { sender_key: PEER_KEY, receiver_key: host().to_wire() })
+            Mp::CapableSynAck { a } => capable(sha(*a), CapableForm::SynAck { sender_key: PEER_KEY }),
+            Mp::CapableAck { a } => {
+                capable(sha(*a), CapableForm::Ack { sender_key: PEER_KEY, receiver_key: host().to_wire() })
             }
-            Mp::CapableData { len } => capable(
-                sha,
+            Mp::CapableData { len, a, csum } => capable(
+                sha(*a),
                 CapableForm::Data {
                     sender_key: PEER_KEY,
                     receiver_key: host().to_wire(),
                     data_len: *len,
-                    checksum: None,
+                    checksum: checksum(csum, (peer.idsn() + 1).0, 1, *len),
                 },
             ),
-            Mp::Dss { ack, map, fin } => MptcpOption::Dss(Dss {
+            Mp::Fail { dsn } => MptcpOption::Fail { dsn: (host().idsn() + *dsn).0 },
+            Mp::Dss { ack, map, fin, csum } => MptcpOption::Dss(Dss {
                 data_fin: *fin,
                 data_ack: ack.map(|(to, width)| match width {
                     Width::Four => DataAck::Four((host().idsn() + to).low()),
@@ -103,7 +116,7 @@ impl Script {
                     },
                     ssn,
                     len,
-                    checksum: None,
+                    checksum: checksum(csum, (peer.idsn() + dsn).0, ssn, len),
                 }),
             }),
             Mp::JoinSyn { right_token, id, backup } => MptcpOption::Join(Join::Syn {
@@ -243,4 +256,16 @@ fn packet(addresses: &Addresses, header: &TcpHeader, options: &TcpOptions, paylo
     bytes[ip_len + CHECKSUM_OFFSET..ip_len + CHECKSUM_OFFSET + 2].copy_from_slice(&sum.to_be_bytes());
     bytes.extend_from_slice(payload);
     bytes.freeze()
+}
+
+/// RFC 8684 §3.3: over pseudo-header and data.
+pub fn dss_checksum(dsn: u64, ssn: u32, len: u16, octets: &[u8]) -> u16 {
+    let mut message = dsn.to_be_bytes().to_vec();
+    message.extend_from_slice(&ssn.to_be_bytes());
+    message.extend_from_slice(&len.to_be_bytes());
+    message.extend_from_slice(&[0, 0]);
+    message.extend_from_slice(octets);
+    let mut sum = polytcp_wire::checksum::Sum::ZERO;
+    sum.add_bytes(&message);
+    sum.finish()
 }

@@ -174,6 +174,7 @@ impl Script {
                 _ => {}
             }
         }
+        self.judge_checksum(&tcp.options, &segment[tcp.payload_offset..]);
         let seen = Seen {
             line,
             header: tcp.header,

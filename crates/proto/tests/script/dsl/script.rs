@@ -54,6 +54,8 @@ pub struct Script {
     pub burst_max: usize,
     /// ICMP and other packets that are no TCP.
     pub others: Vec<Transmit>,
+    /// The checksums of all mappings that the host sent.
+    pub checksums: Vec<u16>,
 }
 
 impl Script {
@@ -84,6 +86,7 @@ impl Script {
             trace: Vec::new(),
             burst_max: 5_000,
             others: Vec::new(),
+            checksums: Vec::new(),
         }
     }
 
@@ -155,6 +158,30 @@ impl Script {
         let mut s = Self::listening_with(config);
         s.receives(syn().mss(1460).sack_ok().wscale(7).mpc()).sends(syn_ack().mpc());
         s.receives(ack(1, 1).mpc()).sends(ack(1, 1).dack(1)).accepts().sends_nothing();
+        s
+    }
+
+    /// Accepted as above from a peer that asks for checksums.
+    #[track_caller]
+    pub fn accepted_csum() -> Self {
+        Self::accepted_csum_with(config())
+    }
+
+    #[track_caller]
+    pub fn accepted_csum_with(config: HostConfig) -> Self {
+        let mut s = Self::listening_with(config);
+        s.receives(syn().mss(1460).sack_ok().wscale(7).mpc_a()).sends(syn_ack().mpc());
+        s.receives(ack(1, 1).mpc_a()).sends(ack(1, 1).dack(1)).accepts().sends_nothing();
+        s
+    }
+
+    /// Connected to a peer that asks for checksums.
+    #[track_caller]
+    pub fn connected_csum() -> Self {
+        let mut s = Self::connecting_with(config(), Protocol::Mptcp);
+        s.sends(syn().mpc());
+        s.receives(syn_ack().mss(1460).sack_ok().wscale(7).mpc_a()).sends(ack(1, 1).mpc_a());
+        s.receives(ack(1, 1).dack(1)).sends_nothing();
         s
     }
 

@@ -14,15 +14,26 @@ pub(super) enum Mp {
     CapableSyn {
         flags: CapableFlags,
     },
-    CapableSynAck,
-    CapableAck,
+    CapableSynAck {
+        a: bool,
+    },
+    CapableAck {
+        a: bool,
+    },
     CapableData {
         len: u16,
+        a: bool,
+        csum: Option<Csum>,
     },
     Dss {
         ack: Option<(u64, Width)>,
         map: Option<(u64, Width, u32, u16)>,
         fin: bool,
+        csum: Option<Csum>,
+    },
+    /// MP_FAIL; the number is one of the receiver's stream.
+    Fail {
+        dsn: u64,
     },
     JoinSyn {
         right_token: bool,
@@ -60,6 +71,27 @@ pub(super) enum Mp {
     AnyJoinSyn,
     /// A MP_JOIN SYN/ACK whose HMAC is checked.
     Raw(MptcpOption),
+}
+
+/// The checksum of a mapping. One that the host sent is always judged, where its mapping is on one segment.
+#[derive(Clone, PartialEq)]
+pub(super) enum Csum {
+    /// The right one, of the segment's payload.
+    Right,
+    /// The right one, of these octets.
+    Of(Vec<u8>),
+    /// Another.
+    Wrong,
+}
+
+impl fmt::Debug for Csum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Right => f.write_str("Right"),
+            Self::Of(octets) => write!(f, "Of({} octets)", octets.len()),
+            Self::Wrong => f.write_str("Wrong"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -145,6 +177,11 @@ pub fn bulk(seq: u32, ack_to: u32, len: usize) -> Seg {
     Seg { payload: octets(seq - 1, len), payload_len: Some(len), ..ack(seq, ack_to) }
 }
 
+/// The same with the octets from `offset` of the pattern.
+pub fn bulk_at(seq: u32, ack_to: u32, offset: u32, len: usize) -> Seg {
+    Seg { payload: octets(offset, len), payload_len: Some(len), ..ack(seq, ack_to) }
+}
+
 /// A FIN without payload.
 pub fn fin(seq: u32, ack: u32) -> Seg {
     Seg { ack: Some(ack), ..seg(TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0), seq) }
@@ -221,11 +258,44 @@ impl Seg {
             TcpFlags(self.flags).contains(TcpFlags::ACK),
         ) {
             (true, false) => Mp::CapableSyn { flags },
-            (true, true) => Mp::CapableSynAck,
-            (false, _) if self.payload.is_empty() => Mp::CapableAck,
-            (false, _) => Mp::CapableData { len: self.payload.len() as u16 },
+            (true, true) => Mp::CapableSynAck { a: false },
+            (false, _) if self.payload.is_empty() => Mp::CapableAck { a: false },
+            (false, _) => Mp::CapableData { len: self.payload.len() as u16, a: false, csum: None },
         };
         self.with(form)
+    }
+    /// MP_CAPABLE with flag A, which asks for checksums.
+    pub fn mpc_a(self) -> Self {
+        let mut seg = self.mpc();
+        match seg.mptcp.last_mut().expect("pushed just now") {
+            Mp::CapableSyn { flags } => flags.checksum_required = true,
+            Mp::CapableSynAck { a } | Mp::CapableAck { a } | Mp::CapableData { a, .. } => *a = true,
+            _ => unreachable!(),
+        }
+        seg
+    }
+    fn with_csum(mut self, csum: Csum) -> Self {
+        match self.mptcp.last_mut() {
+            Some(Mp::Dss { csum: to, .. } | Mp::CapableData { csum: to, .. }) => *to = Some(csum),
+            _ => panic!("a checksum needs a mapping"),
+        }
+        self
+    }
+    /// The mapping has a checksum, of the payload.
+    pub fn csum(self) -> Self {
+        self.with_csum(Csum::Right)
+    }
+    /// The mapping has a checksum, of these octets, of which the payload is a part.
+    pub fn csum_of(self, octets: &[u8]) -> Self {
+        self.with_csum(Csum::Of(octets.to_vec()))
+    }
+    /// The mapping has a checksum that is not the data's.
+    pub fn csum_wrong(self) -> Self {
+        self.with_csum(Csum::Wrong)
+    }
+    /// MP_FAIL, with a number of the receiver's stream.
+    pub fn fail(self, dsn: u64) -> Self {
+        self.with(Mp::Fail { dsn })
     }
     /// MP_CAPABLE of a SYN with other flags.
     pub fn mpc_with(self, flags: CapableFlags) -> Self {
@@ -233,7 +303,7 @@ impl Seg {
     }
     fn dss(&mut self) -> &mut Mp {
         if !matches!(self.mptcp.last(), Some(Mp::Dss { .. })) {
-            self.mptcp.push(Mp::Dss { ack: None, map: None, fin: false });
+            self.mptcp.push(Mp::Dss { ack: None, map: None, fin: false, csum: None });
         }
         self.mptcp.last_mut().expect("pushed just now")
     }
@@ -259,6 +329,10 @@ impl Seg {
         let Mp::Dss { map, .. } = self.dss() else { unreachable!() };
         *map = Some((dsn, Width::Any, ssn, len));
         self
+    }
+    /// The infinite mapping.
+    pub fn infinite(self, dsn: u64, ssn: u32) -> Self {
+        self.map_of(dsn, ssn, 0)
     }
     /// A mapping of the whole payload with a four-octet number.
     pub fn map4(self, dsn: u64) -> Self {

@@ -10,6 +10,8 @@ use polytcp_lab::require_or_skip;
 
 #[path = "lab/bounded.rs"]
 mod bounded;
+#[path = "lab/spoiled.rs"]
+mod spoiled;
 #[path = "lab/stream_data.rs"]
 mod stream_data;
 #[path = "lab/transfer.rs"]

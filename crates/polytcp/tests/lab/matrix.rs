@@ -102,40 +102,36 @@ fn the_stack_is_server_over_ipv6() {
 }
 
 /// Both directions at full speed at the same time, so that every acknowledgement rides on data.
-fn both_directions(client: Client, family: Family, sysctls: &'static [(&'static str, &'static str)]) {
+fn both_directions(client: Client, family: Family) {
     if !require_or_skip() {
         return;
     }
     for paths in [1, 2] {
-        let name = format!("both directions, {client:?} is client, {family:?}, {paths} paths, {sysctls:?}");
+        let name = format!("both directions, {client:?} is client, {family:?}, {paths} paths");
         bounded(&name.clone(), move || {
-            let world = World::new(Plan { sysctls: sysctls.to_vec(), ..Plan::bare(client, family, paths) });
-            run(&world, Way::Upload, 1, |ends| {
-                let down = std::thread::scope(|scope| {
-                    let up = || world.transfer(ends, Way::Upload, Manner::new(3, WRAP_BYTES));
-                    let up = scope.spawn(up);
-                    let down = world.transfer(ends, Way::Download, Manner::new(4, WRAP_BYTES));
-                    up.join().expect("no panic");
-                    down
-                });
-                world.assert_sound(ends);
-                println!("{name}: {:.0} Mbit/s down", down.mbit_per_sec(WRAP_BYTES));
-            });
+            both_ways(&World::new(Plan::bare(client, family, paths)), &name);
         });
     }
 }
 
-#[test]
-fn both_directions_flow_at_once() {
-    both_directions(Client::Stack, Family::V4, &[]);
-    both_directions(Client::Kernel, Family::V6, &[]);
+fn both_ways(world: &World, name: &str) {
+    run(world, Way::Upload, 1, |ends| {
+        let down = std::thread::scope(|scope| {
+            let up = || world.transfer(ends, Way::Upload, Manner::new(3, WRAP_BYTES));
+            let up = scope.spawn(up);
+            let down = world.transfer(ends, Way::Download, Manner::new(4, WRAP_BYTES));
+            up.join().expect("no panic");
+            down
+        });
+        world.assert_sound(ends);
+        println!("{name}: {:.0} Mbit/s down", down.mbit_per_sec(WRAP_BYTES));
+    });
 }
 
 #[test]
-#[ignore = "DSS checksums (RFC 8684 §3.3.1) are to come: until then the stack falls back at such a peer"]
-fn a_kernel_that_wants_checksums_gets_them() {
-    both_directions(Client::Stack, Family::V4, &[("net.mptcp.checksum_enabled", "1")]);
-    both_directions(Client::Kernel, Family::V6, &[("net.mptcp.checksum_enabled", "1")]);
+fn both_directions_flow_at_once() {
+    both_directions(Client::Stack, Family::V4);
+    both_directions(Client::Kernel, Family::V6);
 }
 
 /// Data sequence numbers and sequence numbers that pass 2^32 early.

@@ -10,6 +10,7 @@ use polytcp::{EndpointFlags, HostConfig, Stack};
 use polytcp_lab::{Counters, KernelListener, KernelStream, Lab, LabConfig, Protocol};
 
 use crate::bounded::{WAIT, wait_until};
+use crate::spoiled::{Spoiled, Spoiler};
 use crate::watched::{Log, Watched};
 
 /// Where servers listen.
@@ -64,6 +65,8 @@ pub(crate) struct World {
     pub(crate) logs: Vec<Arc<Log>>,
     /// The links of emulated paths; empty with bare ones.
     pub(crate) links: Vec<LinkControl>,
+    /// What changes payload beyond the logs.
+    pub(crate) spoilers: Vec<Arc<Spoiler>>,
     pub(crate) plan: Plan,
     before: Counters,
 }
@@ -91,7 +94,7 @@ impl World {
         }
         let mut lab = Lab::start(config).expect("lab");
         let mut builder = Stack::builder().config(plan.config.clone()).limits(8, 8);
-        let (mut logs, mut links) = (Vec::new(), Vec::new());
+        let (mut logs, mut links, mut spoilers) = (Vec::new(), Vec::new(), Vec::new());
         for (index, link) in plan.links.iter().enumerate() {
             let tun = lab.take_device(index);
             let device: Box<dyn Device> = match link {
@@ -102,6 +105,8 @@ impl World {
                     Box::new(emulated)
                 }
             };
+            let (device, spoiler) = Spoiled::new(device);
+            spoilers.push(spoiler);
             let (device, log) = Watched::new(device);
             logs.push(log);
             let path = lab.path(index);
@@ -130,7 +135,7 @@ impl World {
         }
         let stack = builder.start().expect("stack");
         let before = lab.counters().expect("counters");
-        Self { lab, stack, logs, links, plan, before }
+        Self { lab, stack, logs, links, spoilers, plan, before }
     }
 
     /// The server's address on the first path.

@@ -9,7 +9,7 @@ fn the_window_is_scaled_after_the_handshake_only() {
     let mut s = Script::listening();
     s.receives(syn().mss(1460).wscale(3)).sends(syn_ack().window(65_535).wscale(7));
     s.receives(ack(1, 1)).accepts();
-    s.receives(data(1, 1, b"abc")).sends(ack(1, 4).window(((6 << 20) / 8 * 7 >> 7) as u16 - 1));
+    s.receives(data(1, 1, b"abc")).sends(ack(1, 4).window((((6 << 20) / 8 * 7) >> 7) as u16 - 1));
 }
 
 #[test]

@@ -35,6 +35,9 @@ impl Default for InjectConfig {
 }
 
 /// Sends resets, SYNs and data in turn to either end of the flows that pass, and passes all packets.
+///
+/// A flow in its handshake is left alone: to a client that waits for a SYN/ACK, any SYN is a simultaneous
+/// open (RFC 9293 §3.5), and who hits its ports then has won.
 #[derive(Clone, Debug)]
 pub struct BlindInjector {
     config: InjectConfig,
@@ -65,11 +68,12 @@ impl BlindInjector {
 
     fn learn(&mut self, now: Instant, direction: Direction, segment: &Segment) {
         let flow = segment.flow(direction);
-        if segment.is_first_syn() && self.victims.use_flow(&flow).is_none() {
+        let established = direction == Direction::Outward && segment.has(TcpFlags::ACK) && !segment.is_syn();
+        if established && self.victims.use_flow(&flow).is_none() {
             if self.victims.len() == 0 {
                 self.next_at = self.next_at.max(now + self.config.interval);
             }
-            self.victims.insert(flow, Victim { outward: 0, inward: 0 });
+            self.victims.insert(flow, Victim { outward: segment.seq_end(), inward: segment.header.ack });
         }
         if let Some(victim) = self.victims.use_flow(&flow) {
             match direction {
@@ -158,6 +162,8 @@ mod tests {
         let mut attacker = BlindInjector::new(config, 1);
         assert_untouched(&mut attacker, &Tcp::new(family, Outward, SYN, 999, 0));
         assert_untouched(&mut attacker, &Tcp::new(family, Inward, SYN_ACK, 4_999, 1_000));
+        assert_eq!(attacker.next_deadline(), None, "not during the handshake");
+        assert_untouched(&mut attacker, &Tcp::new(family, Outward, ACK, 1_000, 5_000));
         attacker
     }
 
@@ -175,7 +181,8 @@ mod tests {
     #[test]
     fn nothing_is_sent_before_a_flow_is_known() {
         let mut attacker = BlindInjector::new(InjectConfig::default(), 1);
-        assert_untouched(&mut attacker, &Tcp::new(Family::V4, Outward, ACK, 1, 2).data(b"x"));
+        assert_untouched(&mut attacker, &Tcp::new(Family::V4, Outward, SYN, 1, 0));
+        assert_untouched(&mut attacker, &Tcp::new(Family::V4, Inward, ACK, 1, 2).data(b"x"));
         assert_eq!(attacker.next_deadline(), None);
         assert_eq!(polled(&mut attacker, Instant::from_millis(10_000)), []);
     }

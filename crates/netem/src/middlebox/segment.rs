@@ -179,3 +179,47 @@ impl Segment {
         Some(Self::new(self.addresses.reversed(), header))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use polytcp_wire::checksum;
+
+    use super::*;
+    use crate::middlebox::testing::*;
+
+    #[test]
+    fn what_is_taken_apart_and_put_together_is_as_it_was() {
+        for family in FAMILIES {
+            let tcp = Tcp::new(family, Direction::Outward, ACK, 1, 2).times(3, 4).sack(5, 6).data(b"odd");
+            let mut packet = tcp.packet();
+            // Bits that nothing here has a name for: reserved ones of TCP, and a flow label.
+            let at = if family == Family::V4 { 20 } else { 40 };
+            let word = |packet: &[u8], at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+            let before = word(&packet, at + 12);
+            packet[at + 12] |= 0x0b;
+            let checksum = checksum::update(word(&packet, at + 16), before, word(&packet, at + 12));
+            packet[at + 16..at + 18].copy_from_slice(&checksum.to_be_bytes());
+            if family == Family::V6 {
+                packet[1..4].copy_from_slice(&[0x07, 0x65, 0x43]);
+            }
+            let segment = Segment::parse(&packet).expect("a segment");
+            assert_eq!(segment.emit(), packet);
+            assert_eq!(segment.len(), packet.len());
+        }
+    }
+
+    #[test]
+    fn the_reset_of_a_segment_fits_its_numbers() {
+        let segment = |flags, payload: &[u8]| {
+            let tcp = Tcp::new(Family::V6, Direction::Outward, flags, 10, 20).data(payload);
+            Segment::parse(&tcp.packet()).expect("a segment")
+        };
+        let reset = |flags, payload| segment(flags, payload).reset().map(|reset| read(&reset.emit()).tcp);
+        let of_syn = reset(SYN, b"").expect("a reset");
+        assert_eq!((of_syn.seq, of_syn.ack, of_syn.flags), (0, 11, TcpFlags::RST | ACK));
+        let of_data = reset(ACK, b"abc").expect("a reset");
+        assert_eq!((of_data.seq, of_data.flags), (20, TcpFlags::RST));
+        assert_eq!((of_data.src_port, of_data.dst_port), (80, 40_000));
+        assert_eq!(reset(TcpFlags::RST, b""), None);
+    }
+}

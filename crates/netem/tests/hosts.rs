@@ -247,6 +247,18 @@ fn other_addresses_and_ports_do_not_matter() {
 }
 
 #[test]
+fn a_small_mtu_behind_a_nat_is_found() {
+    let nat = NatConfig {
+        v4: Some(Ipv4Addr::new(10, 0, 0, 9)),
+        v6: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9)),
+        ..NatConfig::default()
+    };
+    let router = TooBigConfig { mtu: 1_300, ..TooBigConfig::default() };
+    let boxes = || Chain::new().with(Nat::new(nat.clone())).with(TooBig::new(router));
+    assert_data_arrives(Protocol::Mptcp, boxes);
+}
+
+#[test]
 fn split_segments_are_understood() {
     for options in [SplitOptions::All, SplitOptions::FirstOnly] {
         let size = NonZeroU16::new(400).expect("not zero");

@@ -1,9 +1,11 @@
 //! ICMP for IPv4 (RFC 792, RFC 1191) and IPv6 (RFC 4443): echo, and the errors that concern transport.
 
+use core::net::SocketAddr;
+
 use crate::addresses::Addresses;
 use crate::checksum::{self, Sum};
 use crate::cursor::Reader;
-use crate::ip::{self, PROTOCOL_ICMPV6};
+use crate::ip::{self, PROTOCOL_ICMPV6, PROTOCOL_TCP};
 
 /// Octets before the data of an echo message, or before the packet that an error quotes.
 const HEADER_LEN: usize = 8;
@@ -214,6 +216,34 @@ pub fn emit_too_big(addresses: &Addresses, mtu: u16, original: &[u8], out: &mut 
     Some(len)
 }
 
+/// Replaces source address and port of the TCP packet that the error `message` quotes, as a NAT does on
+/// the way back to the host that sent it (RFC 5508 §4). `addresses` are those that the message itself
+/// will have. The quoted TCP checksum stays: it is seldom quoted, and nobody verifies it.
+///
+/// Returns `None`, and changes nothing, when `message` is no error that quotes TCP of the family of
+/// `source`.
+pub fn replace_quoted_source(addresses: &Addresses, message: &mut [u8], source: SocketAddr) -> Option<()> {
+    let body = message.get_mut(HEADER_LEN..)?;
+    let quoted = ip::parse_quoted(body)?;
+    let quoted_addresses = Addresses::new(source.ip(), quoted.addresses.dst())?;
+    if quoted.protocol != PROTOCOL_TCP || quoted.payload.len() < 2 {
+        return None;
+    }
+    let port_at = body.len() - quoted.payload.len();
+    ip::rewrite::set_addresses(body, &quoted_addresses).ok()?;
+    body[port_at..port_at + 2].copy_from_slice(&source.port().to_be_bytes());
+    message[2..4].fill(0);
+    let mut sum = match addresses {
+        Addresses::V4 { .. } => Sum::ZERO,
+        Addresses::V6 { .. } => {
+            checksum::pseudo_header(addresses, PROTOCOL_ICMPV6, u32::try_from(message.len()).ok()?)
+        }
+    };
+    sum.add_bytes(message);
+    message[2..4].copy_from_slice(&sum.finish().to_be_bytes());
+    Some(())
+}
+
 struct Header<'a> {
     kind: u8,
     code: u8,
@@ -257,7 +287,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::ip::{IpHeader, PROTOCOL_TCP};
+    use crate::ip::IpHeader;
 
     const V4: Addresses =
         Addresses::V4 { src: Ipv4Addr::new(192, 0, 2, 1), dst: Ipv4Addr::new(198, 51, 100, 2) };
@@ -393,6 +423,28 @@ mod tests {
             assert_eq!((kind, original.src_port, original.seq), (expected, 0x1234, 0x0102_0304));
             assert_eq!(emit_too_big(&addresses, 1, &quoted, &mut out[..20]), Some(20), "a part is quoted");
             assert_eq!(emit_too_big(&addresses, 1, &quoted, &mut out[..7]), None);
+        }
+    }
+
+    #[test]
+    fn the_quoted_source_is_replaced_and_nothing_else() {
+        for (addresses, kind) in [(V4, 3), (V6, 1)] {
+            let mut message = error_message(&addresses, kind, 1, 8);
+            let source = SocketAddr::new(addresses.dst(), 0x5678);
+            let Ok(IcmpMessage::Error { kind, original }) = parse(&addresses, &message) else {
+                panic!("an error")
+            };
+            assert_eq!(replace_quoted_source(&addresses, &mut message, source), Some(()));
+            let quoted = Addresses::new(source.ip(), addresses.dst()).expect("one family");
+            let original = Original { addresses: quoted, src_port: 0x5678, ..original };
+            assert_eq!(parse(&addresses, &message), Ok(IcmpMessage::Error { kind, original }));
+
+            let before = message.clone();
+            let other = if addresses == V4 { V6.src() } else { V4.src() };
+            let other = SocketAddr::new(other, 1);
+            assert_eq!(replace_quoted_source(&addresses, &mut message, other), None);
+            assert_eq!(message, before);
+            assert_eq!(replace_quoted_source(&addresses, &mut message[..29], source), None);
         }
     }
 

@@ -9,6 +9,8 @@ use core::time::Duration;
 
 use polytcp_proto::time::Instant;
 use polytcp_wire::addresses::Addresses;
+use polytcp_wire::icmp::{self, IcmpMessage};
+use polytcp_wire::ip::{self, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, rewrite};
 
 use crate::middlebox::flow::{Flow, FlowTable};
 use crate::middlebox::segment::Segment;
@@ -57,8 +59,9 @@ impl Default for NatConfig {
 
 /// A NAT between the inside, whose sources it rewrites, and the outside.
 ///
-/// Only a SYN from the inside makes a flow, and only the host that it went to may answer. Other
-/// protocols of a family that it translates are dropped, ICMP among them.
+/// Only a SYN from the inside makes a flow, and only the host that it went to may answer. ICMP errors about
+/// a flow come back with what they quote translated (RFC 5508 §4); other protocols of a family that it
+/// translates are dropped.
 #[derive(Clone, Debug)]
 pub struct Nat {
     config: NatConfig,
@@ -119,6 +122,34 @@ impl Nat {
         Some(())
     }
 
+    /// An ICMP error about a flow, as its inside host is to see it.
+    fn inward_error(&mut self, now: Instant, own: IpAddr, packet: &[u8]) -> Option<Vec<u8>> {
+        let parsed = ip::parse(packet).ok()?;
+        let addresses = parsed.header.addresses;
+        let message = packet.get(parsed.payload_offset..parsed.total_len)?;
+        let read = match (&addresses, parsed.header.protocol) {
+            (Addresses::V4 { .. }, PROTOCOL_ICMP) => icmp::parse_v4(message),
+            (Addresses::V6 { .. }, PROTOCOL_ICMPV6) => icmp::parse_v6(&addresses, message),
+            _ => return None,
+        };
+        let Ok(IcmpMessage::Error { kind: _, original }) = read else { return None };
+        if addresses.dst() != own || original.protocol != PROTOCOL_TCP || original.addresses.src() != own {
+            return None;
+        }
+        let outside = SocketAddr::new(original.addresses.dst(), original.dst_port);
+        let flow = *self.by_port.get(&(outside, original.src_port))?;
+        // Anyone can send one: it does not keep the flow in memory (RFC 5508 §4).
+        let mapping = self.flows.peek(&flow)?;
+        if now.since(mapping.used_at) > self.config.idle {
+            return None;
+        }
+        let translated = Addresses::new(addresses.src(), flow.inside.ip())?;
+        let mut out = packet[..parsed.total_len].to_vec();
+        rewrite::set_addresses(&mut out, &translated).ok()?;
+        icmp::replace_quoted_source(&translated, &mut out[parsed.payload_offset..], flow.inside)?;
+        Some(out)
+    }
+
     /// The port of a flow that is not forgotten; its time starts anew.
     fn known(&mut self, now: Instant, flow: &Flow) -> Option<u16> {
         let mapping = self.flows.use_flow(flow)?;
@@ -177,13 +208,20 @@ impl Middlebox for Nat {
     }
 
     fn handle(&mut self, now: Instant, direction: Direction, packet: Vec<u8>, out: &mut Output) {
-        let family = polytcp_wire::ip::parse(&packet).ok().map(|parsed| parsed.header.addresses.src());
+        let family = ip::parse(&packet).ok().map(|parsed| parsed.header.addresses.src());
         let Some(own) = family.and_then(|src| self.own(src)) else {
             // A family that is not translated, or what no host takes.
             out.push(direction, packet);
             return;
         };
-        let Some(mut segment) = Segment::parse(&packet) else { return };
+        let Some(mut segment) = Segment::parse(&packet) else {
+            let error =
+                (direction == Direction::Inward).then(|| self.inward_error(now, own, &packet)).flatten();
+            if let Some(error) = error {
+                out.push(direction, error);
+            }
+            return;
+        };
         let translated = match direction {
             Direction::Outward => self.outward(now, own, &mut segment),
             Direction::Inward => self.inward(now, own, &mut segment),

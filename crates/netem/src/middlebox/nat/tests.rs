@@ -64,6 +64,41 @@ fn two_hosts_with_the_same_port_get_two_ports() {
 }
 
 #[test]
+fn an_icmp_error_about_a_flow_finds_its_host() {
+    use crate::middlebox::{TooBig, TooBigConfig};
+    for family in FAMILIES {
+        let mut nat = nat(NatConfig { ports: 5_000..=5_000, ..NatConfig::default() });
+        one(&mut nat, &syn(family, 40_000));
+        let large = Tcp::new(family, Outward, ACK, 77, 2).data(&[0; 1_400]).packet();
+        let translated = through(&mut nat, Instant::ZERO, Outward, large).remove(0).1;
+        let mut router = TooBig::new(TooBigConfig::default());
+        let answer = through(&mut router, Instant::ZERO, Outward, translated).remove(0).1;
+        let before = ip::parse(&answer).expect("an IP packet");
+        assert_eq!(before.header.addresses.dst(), own(family));
+
+        let out = through(&mut nat, Instant::ZERO, Inward, answer.clone());
+        let [(Inward, packet)] = &out[..] else { panic!("one packet: {out:?}") };
+        let parsed = ip::parse(packet).expect("an IP packet");
+        assert_eq!(parsed.header.addresses.dst(), address(family, Outward));
+        assert_eq!(parsed.header.addresses.src(), before.header.addresses.src());
+        let message = &packet[parsed.payload_offset..];
+        let read = match family {
+            Family::V4 => icmp::parse_v4(message),
+            Family::V6 => icmp::parse_v6(&parsed.header.addresses, message),
+        };
+        let Ok(IcmpMessage::Error { original, .. }) = read else { panic!("an error: {read:?}") };
+        assert_eq!(original.addresses.src(), address(family, Outward));
+        assert_eq!((original.src_port, original.dst_port, original.seq), (40_000, 80, 77));
+
+        // About a flow that is not known, or long after it was.
+        let late = Instant::ZERO + Duration::from_secs(9_000);
+        assert_eq!(through(&mut nat, late, Inward, answer.clone()), []);
+        let mut empty = super::Nat::new(nat.config.clone());
+        assert_eq!(through(&mut empty, Instant::ZERO, Inward, answer), []);
+    }
+}
+
+#[test]
 fn nobody_gets_in_unasked() {
     let mut nat = nat(NatConfig::default());
     one(&mut nat, &syn(Family::V4, 40_000));

@@ -156,3 +156,21 @@ fn bbr_keeps_the_queue_short() {
     let typical = median(round_trips);
     assert!(typical < 0.055, "{typical}");
 }
+
+/// What a flow delivers is the application's rate while that is the smaller, and says nothing of the path.
+#[test]
+fn bbr_is_as_fast_as_ever_after_a_time_of_little_to_send() {
+    let mut world = World::new(3, &[mbit(100, 20)], HostConfig::default(), HostConfig::default());
+    let mut bulks = [start(&mut world, Protocol::Tcp, "bbr")];
+    for _ in 0..150 {
+        let piece = Piece::Fixed(Bytes::from_static(&[0; 3_000]));
+        world.client.write(world.now, bulks[0].client, piece).unwrap();
+        world.run_for(ms(20));
+        while let Ok(ReadOutcome::Data(_)) = world.server.read(world.now, bulks[0].server, usize::MAX) {}
+    }
+    pump(&mut world, &mut bulks, ms(300));
+    bulks[0].received = 0;
+    pump(&mut world, &mut bulks, secs(1));
+    let rate = bulks[0].received as f64 * 8.0 / 1e6;
+    assert!(rate > 80.0, "{rate} Mbit/s");
+}

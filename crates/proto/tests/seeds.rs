@@ -78,8 +78,9 @@ fn random_config(rng: &mut Prng) -> HostConfig {
     let buffer = |rng: &mut Prng| NonZeroU32::new((32 << 10) + rng.below(2 << 20) as u32).unwrap();
     config.tcp.recv_buffer_bytes = buffer(rng);
     config.tcp.send_buffer_bytes = buffer(rng);
-    if rng.ratio(1, 4) {
-        config.tcp.congestion_control = "reno".into();
+    if rng.ratio(1, 2) {
+        let names = polytcp_proto::tcp::cc::AVAILABLE;
+        config.tcp.congestion_control = names[rng.below(names.len() as u64) as usize].into();
     }
     if rng.ratio(1, 4) {
         config.mptcp.scheduler = "roundrobin".into();

@@ -72,7 +72,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             .iter()
             .any(|option| !matches!(option, MptcpOption::Dss(dss) if !dss.data_fin));
         let prior_in_flight = self.snd.board.in_flight();
-        self.snd.rate.before_ack(prior_in_flight);
+        self.snd.rate.before_ack(env.now, prior_in_flight);
         let mut delivered = self.take_delivered(env, segment);
         if segment.ack.after(snd_una) {
             self.on_cumulative_progress(env, segment, ext);

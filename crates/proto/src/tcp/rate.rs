@@ -59,6 +59,15 @@ impl Newest {
     }
 }
 
+/// The flow has nothing to send.
+#[derive(Clone, Copy, Debug)]
+struct Starved {
+    /// From when on it could send; pacing may put that into the future.
+    since: Instant,
+    /// Pacing put it into the future, so that the owner may have data that it could not give yet.
+    paced: bool,
+}
+
 /// What a flow has delivered so far, and when.
 #[derive(Debug)]
 pub(super) struct DeliveryRate {
@@ -69,8 +78,7 @@ pub(super) struct DeliveryRate {
     lost: u64,
     /// The flow is application-limited until so much is delivered; 0 when it is not.
     limited_until: u64,
-    /// Since when the flow could send and has nothing.
-    starved_since: Option<Instant>,
+    starved: Option<Starved>,
     latest: u64,
 }
 
@@ -82,7 +90,7 @@ impl DeliveryRate {
             first_sent_at: now,
             lost: 0,
             limited_until: 0,
-            starved_since: None,
+            starved: None,
             latest: 0,
         }
     }
@@ -115,19 +123,25 @@ impl DeliveryRate {
 
     /// New data leaves after the flow may have had none: what is on the way then is all that the application gave.
     pub(super) fn on_new_data(&mut self, now: Instant, in_flight: u32) {
-        if self.starved_since.take().is_some_and(|since| since < now) {
+        if self.starved.take().is_some_and(|starved| starved.since < now) {
             self.limit(in_flight);
         }
     }
 
-    /// The flow could send at `now` and has nothing.
-    pub(super) fn on_starved(&mut self, now: Instant) {
-        self.starved_since = self.starved_since.or(Some(now));
+    /// The flow has nothing to send at `now`, and could send from `free_at` on.
+    pub(super) fn on_starved(&mut self, now: Instant, free_at: Instant) {
+        let starved = Starved { since: free_at.max(now), paced: free_at > now };
+        self.starved = self.starved.or(Some(starved));
+    }
+
+    /// The flow's owner has data and waits for pacing or the window.
+    pub(super) fn on_owner_waits(&mut self) {
+        self.starved = self.starved.filter(|starved| !starved.paced);
     }
 
     /// An acknowledgement comes in while `in_flight` octets are on the way.
-    pub(super) fn before_ack(&mut self, in_flight: u32) {
-        if self.starved_since.is_some() {
+    pub(super) fn before_ack(&mut self, now: Instant, in_flight: u32) {
+        if self.starved.is_some_and(|starved| starved.since < now) {
             self.limit(in_flight);
         }
     }

@@ -80,8 +80,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if room < u32::from(self.snd.mss) && self.snd.board.in_flight() > 0 { 0 } else { room }
     }
 
-    /// The congestion window kept data back that was there to be sent.
+    /// The owner has data that it did not give; perhaps the congestion window kept it back, perhaps pacing.
     pub fn note_cwnd_limited(&mut self) {
+        self.snd.rate.on_owner_waits();
         if self.cwnd_room() < u32::from(self.snd.mss) {
             self.note_usage(true);
         }
@@ -373,13 +374,14 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
     }
 
-    /// Nothing was there to be sent although window and pacing allowed it: what is delivered then tells of the
-    /// application and not of the path. A peer's closed window is the path's limit (draft-ietf-ccwg-bbr §4.1.1.3).
+    /// Nothing is there to be sent although the windows allow it: what is delivered then tells of the application
+    /// and not of the path, unless the owner says that it has data and waits for pacing. A peer's closed window is
+    /// the path's limit (draft-ietf-ccwg-bbr §4.1.1.3).
     fn note_starved(&mut self, now: Instant) {
         let mss = u32::from(self.snd.mss);
-        let free = self.cwnd_room() >= mss && self.window_room() >= mss && self.may_send_at(now);
+        let free = self.cwnd_room() >= mss && self.window_room() >= mss;
         if free && self.snd.queue.is_empty() && self.snd.board.waiting_bytes() == 0 {
-            self.snd.rate.on_starved(now);
+            self.snd.rate.on_starved(now, self.snd.pace_next - PACING_SLACK);
         }
     }
 

@@ -79,8 +79,8 @@ fn what_is_sent_after_running_dry_is_marked_until_it_is_delivered() {
     let mut rate = DeliveryRate::new(ms(0));
     let full = send(&mut rate, 0, 0, 0);
     assert!(!full.at_send.is_app_limited());
-    rate.on_starved(ms(1));
-    rate.before_ack(SIZE);
+    rate.on_starved(ms(1), ms(0));
+    rate.before_ack(ms(2), SIZE);
     rate.on_new_data(ms(5), SIZE);
     let scarce = send(&mut rate, 5, SIZE, 1);
     assert!(scarce.at_send.is_app_limited());
@@ -98,10 +98,10 @@ fn what_is_sent_after_running_dry_is_marked_until_it_is_delivered() {
 #[test]
 fn running_dry_and_being_given_data_in_the_same_moment_is_no_limit() {
     let mut rate = DeliveryRate::new(ms(0));
-    rate.on_starved(ms(7));
+    rate.on_starved(ms(7), ms(0));
     rate.on_new_data(ms(7), 0);
     assert!(!send(&mut rate, 7, 0, 0).at_send.is_app_limited());
-    rate.before_ack(SIZE);
+    rate.before_ack(ms(8), SIZE);
     assert!(!send(&mut rate, 8, SIZE, 1).at_send.is_app_limited());
 }
 
@@ -122,4 +122,25 @@ fn only_what_was_sent_once_measures_a_round_trip() {
     assert_eq!(Newest::later(None, &sent).rtt(ms(20)), Some(Duration::from_millis(20)));
     sent.transmissions = 2;
     assert_eq!(Newest::later(None, &sent).rtt(ms(20)), None);
+}
+
+#[test]
+fn data_that_waits_for_pacing_is_no_lack_of_data() {
+    let mut rate = DeliveryRate::new(ms(0));
+    rate.on_starved(ms(1), ms(4));
+    rate.on_owner_waits();
+    rate.on_new_data(ms(6), 0);
+    assert!(!send(&mut rate, 6, 0, 0).at_send.is_app_limited());
+    // Without data the time counts from when pacing would have let it go.
+    rate.on_starved(ms(6), ms(9));
+    rate.before_ack(ms(9), SIZE);
+    assert!(!send(&mut rate, 9, SIZE, 1).at_send.is_app_limited());
+    rate.on_new_data(ms(10), SIZE);
+    assert!(send(&mut rate, 10, SIZE, 2).at_send.is_app_limited());
+    // And an owner whose flow is free, but who gives it nothing, limits it.
+    let mut rate = DeliveryRate::new(ms(0));
+    rate.on_starved(ms(1), ms(0));
+    rate.on_owner_waits();
+    rate.on_new_data(ms(2), 0);
+    assert!(send(&mut rate, 2, 0, 0).at_send.is_app_limited());
 }

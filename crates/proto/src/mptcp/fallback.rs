@@ -2,12 +2,13 @@
 //!
 //! | what happens | where it is seen | answer |
 //! | --- | --- | --- |
-//! | the handshake has no MP_CAPABLE | `handshake`, `host/passive.rs` | plain TCP |
-//! | the first data has no MPTCP option | [`Hook::confirm`](super::hook::Hook) | plain TCP, or reset |
-//! | data without mapping, infinite mapping | [`Hook`] | plain TCP, or reset |
-//! | the first checksum is wrong | `Hook::on_wrong_checksum` | plain TCP, or MP_FAIL and reset |
-//! | a later checksum is wrong | `Hook::on_wrong_checksum` | MP_FAIL, or MP_FAIL and reset |
-//! | MP_FAIL | `Hook::on_mp_fail` | MP_FAIL; new data has the infinite mapping |
+//! | the handshake has no MP_CAPABLE | `handshake.rs`, `host/passive.rs` | plain TCP |
+//! | the first data has no MPTCP option | `confirm` of `hook.rs` | plain TCP, or reset |
+//! | data has no mapping | `deliver.rs` | plain TCP, or reset |
+//! | infinite mapping | `handle_dss` of `hook.rs` | plain TCP, or reset |
+//! | the first checksum is wrong | `on_wrong_checksum` | plain TCP, or MP_FAIL and reset |
+//! | a later checksum is wrong | `on_wrong_checksum` | MP_FAIL, or MP_FAIL and reset |
+//! | MP_FAIL | `on_mp_fail` | MP_FAIL; new data has the infinite mapping (`revert`) |
 //!
 //! Falling back is possible while the stream is contiguous on its one subflow: no other ever joined, nothing was
 //! sent twice at data level, and nothing waits out of order.

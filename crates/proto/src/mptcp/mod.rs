@@ -5,6 +5,7 @@
 //! | [`key`] | keys, tokens, HMACs | 3.1, 3.2, 3.4.1 |
 //! | [`mapping`], [`checksum`] | data sequence to subflow sequence | 3.3, 3.3.1 |
 //! | [`send_buffer`], [`reinject`], [`send`] | the data-level sender | 3.3 |
+//! | `deliver` | payload by its mappings, once verified | 3.3, 3.3.1 |
 //! | [`recv`], [`pieces`] | the data-level receiver | 3.3 |
 //! | [`subflow`] | what is kept for each subflow | 3.2 |
 //! | [`hook`] | options and payload between a flow and the data level | 3.3 to 3.8 |
@@ -18,6 +19,7 @@
 mod calls;
 pub mod checksum;
 pub mod connection;
+mod deliver;
 pub mod fallback;
 pub mod handshake;
 pub mod hook;

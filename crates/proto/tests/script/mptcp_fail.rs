@@ -206,6 +206,17 @@ fn a_wrong_checksum_on_one_of_two_subflows_resets_it_and_nothing_of_it_is_read()
     }
 }
 
+/// It is no more to be trusted than the data.
+#[test]
+fn a_data_fin_of_a_mapping_that_failed_does_not_count() {
+    let mut s = Script::accepted_csum();
+    s.joined_by_peer(1);
+    s.receives(data(1, 1, b"aXc").on(1).map(1).data_fin(4).csum_wrong());
+    s.sends(rst_ack(1, 4).on(1).fail(1).tcprst(6)).reads(b"");
+    s.receives(data(1, 1, b"abcdef").map(1).csum()).sends(ack(1, 7).dack(7)).reads(b"abcdef");
+    s.receives(ack(7, 1).dack(1).data_fin(7).csum()).sends(ack(1, 7).dack(8)).reads_end();
+}
+
 #[test]
 fn the_last_of_two_subflows_is_reset_as_well() {
     let mut s = Script::accepted_csum();
@@ -214,6 +225,16 @@ fn the_last_of_two_subflows_is_reset_as_well() {
     s.receives(rst_ack(1, 1).on(1).tcprst(0)).sends_nothing();
     s.receives(data(4, 1, b"dXf").map(4).csum_wrong()).sends(rst_ack(1, 7).fail(4).tcprst(6)).reads(b"");
     assert!(!s.host.readiness(s.id()).error, "the peer may join again");
+}
+
+/// What was under way for a subflow that is gone is answered with plain resets: after the one that says why.
+#[test]
+fn the_reset_that_says_why_goes_first() {
+    let mut s = Script::accepted_csum();
+    s.joined_by_peer(1);
+    s.receives(data(1, 1, b"abc").map(1).csum()).sends(ack(1, 4).dack(4)).reads(b"abc");
+    s.receives_both(data(4, 1, b"dXf").map(4).csum_wrong(), data(7, 1, b"ghi").map(7).csum());
+    s.sends(rst_ack(1, 7).fail(4).tcprst(6)).sends(rst(1).plain());
 }
 
 #[test]

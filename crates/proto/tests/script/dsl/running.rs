@@ -27,6 +27,21 @@ impl Script {
         self
     }
 
+    /// The host takes two segments before it sends anything.
+    #[track_caller]
+    pub fn receives_both(&mut self, first: Seg, second: Seg) -> &mut Self {
+        self.sends_nothing();
+        let now = self.now;
+        for seg in [first, second] {
+            let (sf, packet) = self.build(&seg);
+            self.note(format_args!("< sf{sf} {seg:?}"));
+            let path = self.lines[sf].path;
+            self.host.handle_packet(now, InterfaceId(path as u32), packet);
+        }
+        self.collect();
+        self
+    }
+
     /// The host takes these octets as a packet of path `path`.
     #[track_caller]
     pub fn deliver(&mut self, path: usize, packet: Received) {

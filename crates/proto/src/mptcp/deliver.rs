@@ -1,0 +1,100 @@
+//! Payload of a subflow on its way to the data level: by its mappings, and with checksums not before a mapping is
+//! whole and right (RFC 8684 §3.3, §3.3.1).
+
+use bytes::Bytes;
+
+use super::checksum::Verdict;
+use super::fallback::FallbackReason;
+use super::hook::{Hook, Mode, reset_reason};
+use super::mapping::{MappingFault, Part, PeerMapping};
+use super::subflow::HeldTag;
+use crate::seq::Ssn;
+use crate::tcp::extension::Abort;
+use crate::tcp::flow::Env;
+
+impl Hook<'_> {
+    /// Hands in-order payload on by its mappings.
+    pub(super) fn deliver_mapped(
+        &mut self,
+        env: &mut Env<'_>,
+        mut ssn: Ssn,
+        mut rest: Bytes,
+        buffer_bytes: u32,
+        held: HeldTag,
+    ) -> Result<(), Abort> {
+        let total = rest.len() as u64;
+        // A buffer that several parts share is shared out among them.
+        let share = |len: usize| (u64::from(buffer_bytes) * len as u64 / total.max(1)) as u32;
+        let mut result = self.mp.cursor.see(ssn, held);
+        while result.is_ok() && !rest.is_empty() {
+            result = match self.mp.cursor.next_part(ssn, &mut rest, held) {
+                Ok(part) => {
+                    let len = part.bytes.len();
+                    ssn += len as u32;
+                    self.take_part(env, part, share(len))?
+                }
+                Err(fault) => Err(fault),
+            };
+            if self.data.mode == Mode::Plain {
+                // A wrong checksum did that.
+                break;
+            }
+        }
+        match result {
+            Ok(()) => {}
+            Err(MappingFault::Unmapped) => {
+                env.counters.dss_no_match_tcp += u64::from(ssn != Ssn(1));
+                self.fall_back_or(env, FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
+            }
+            Err(MappingFault::Contradiction) => {
+                env.counters.dss_not_matching += 1;
+                return Err(Abort { reason: reset_reason::MPTCP_ERROR });
+            }
+        }
+        if !rest.is_empty() {
+            self.data.rcv.append(rest.clone(), share(rest.len()));
+        }
+        Ok(())
+    }
+
+    /// Takes octets of one mapping: to the data level, or first to where they wait to be verified.
+    fn take_part(
+        &mut self,
+        env: &mut Env<'_>,
+        part: Part,
+        pinned: u32,
+    ) -> Result<Result<(), MappingFault>, Abort> {
+        let Part { mapping, into, bytes } = part;
+        if !self.data.checksums {
+            self.data.rcv.insert(mapping.dsn + u64::from(into), bytes, pinned);
+            return Ok(Ok(()));
+        }
+        match self.mp.unverified.take(&mapping, into, bytes, pinned) {
+            Verdict::Partial => {
+                let is_next = self.data.rcv.nxt().within(mapping.dsn, u64::from(mapping.len));
+                // A window that ends within it would never open.
+                self.mp.ack_wanted |= is_next && self.data.rcv.promise(mapping.end());
+            }
+            Verdict::Right => {
+                self.data.checksum_seen = true;
+                self.accept_mapping(&mapping);
+            }
+            Verdict::Wrong => self.on_wrong_checksum(env, &mapping)?,
+            Verdict::Headless => return Ok(Err(MappingFault::Contradiction)),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Hands on what is held of a mapping, all of it.
+    pub(super) fn accept_mapping(&mut self, mapping: &PeerMapping) {
+        let mut dsn = mapping.dsn;
+        while let Some((bytes, pinned)) = self.mp.unverified.pop() {
+            let len = bytes.len() as u64;
+            self.data.rcv.insert(dsn, bytes, pinned);
+            dsn += len;
+        }
+        if mapping.fin {
+            self.data.rcv.handle_fin(mapping.end());
+        }
+    }
+}

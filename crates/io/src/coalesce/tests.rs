@@ -52,6 +52,19 @@ fn only_what_would_be_cut_alike_is_joined() {
 }
 
 #[test]
+fn a_damaged_header_is_not_joined_wherever_the_bit_is() {
+    for kind in [SegmentationKind::Tcp4, SegmentationKind::Tcp6] {
+        let second = Tcp { seq: 2_000, ident: 8, kind, ..Tcp::default() }.packet();
+        let first = Tcp { kind, ..Tcp::default() }.packet();
+        let joined = |second: Transmit| join_all([first.clone().into(), second.into()]).len();
+        assert_eq!(joined(second.clone()), 1);
+        for bit in 0..second.header.as_slice().len() as u32 * 8 {
+            assert_eq!(joined(crate::segment::flip_bit(second.clone(), bit)), 2, "{kind:?}, bit {bit}");
+        }
+    }
+}
+
+#[test]
 fn nothing_follows_a_short_or_a_pushed_segment() {
     let segment = |seq, flags, len| -> Piece {
         Tcp { seq, flags, payload: pattern(len), ..Tcp::default() }.packet().into()

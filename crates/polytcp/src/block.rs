@@ -35,7 +35,8 @@ impl BlockPool {
     fn take(&self, bytes: usize) -> BytesMut {
         if bytes >= SHARED_BYTES_MAX {
             let mut spent = lock(&self.0);
-            if let Some(at) = (0..spent.len()).find(|&at| spent[at].try_reclaim(bytes)) {
+            // The latest first: its memory is most likely in a cache.
+            if let Some(at) = (0..spent.len()).rev().find(|&at| spent[at].try_reclaim(bytes)) {
                 return spent.remove(at).unwrap_or_default();
             }
         }

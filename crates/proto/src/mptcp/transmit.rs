@@ -70,9 +70,8 @@ impl Connection {
         if flow.is_closing() {
             return false;
         }
-        // After MP_FAIL the first new data has the infinite mapping, on one segment.
-        let infinite = self.data.infinite;
-        let mss = flow.payload_mss(if infinite.is_some() { DSS_BYTES_MAX } else { 0 });
+        // After MP_FAIL the first new data has the infinite mapping.
+        let mss = flow.payload_mss(if self.data.infinite.is_some() { DSS_BYTES_MAX } else { 0 });
         let room = flow.room(ctx.now);
         if room == 0 {
             flow.note_cwnd_limited();
@@ -87,8 +86,7 @@ impl Connection {
             }
             return false;
         }
-        let burst = if infinite.is_some() { u32::from(mss) } else { flow.burst_bytes(mss) };
-        let max = room.max(u32::from(mss)).min(burst).min(RUN_BYTES_MAX);
+        let max = room.max(u32::from(mss)).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         flow.queue(cut.bytes, self.data.infinite.take());
         self.note_cut(ctx.now, cut.dsn, mss);

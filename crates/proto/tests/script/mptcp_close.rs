@@ -83,7 +83,9 @@ fn an_abort_sends_fastclose_on_every_subflow() {
     let mut s = Script::accepted();
     s.joined_by_peer(1);
     s.aborts();
-    s.sends(rst_ack(1, 1).on(1).fastclose()).sends(rst_ack(1, 1).fastclose()).sends_nothing();
+    s.sends(rst_ack(1, 1).on(1).fastclose().tcprst(0))
+        .sends(rst_ack(1, 1).fastclose().tcprst(0))
+        .sends_nothing();
     assert_eq!(s.host.accounting().connections, 0);
 }
 
@@ -101,7 +103,8 @@ fn fastclose_on_a_reset_ends_the_connection() {
 fn fastclose_on_an_ack_ends_the_connection_with_resets() {
     let mut s = Script::accepted();
     s.joined_by_peer(1);
-    s.receives(ack(1, 1).fastclose()).sends(rst_ack(1, 1).on(1)).sends(rst_ack(1, 1)).sends_nothing();
+    s.receives(ack(1, 1).fastclose()).sends(rst_ack(1, 1).on(1).tcprst(0));
+    s.sends(rst_ack(1, 1).tcprst(0)).sends_nothing();
     s.reads_error(CallError::Failed(ConnectionError::Reset));
 }
 

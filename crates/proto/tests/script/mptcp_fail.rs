@@ -70,6 +70,18 @@ fn mp_fail_is_answered_and_new_data_has_the_infinite_mapping() {
     assert_eq!(seen, [1, 1, 1, 0]);
 }
 
+/// RFC 8684 §3.7 has a receiver leave data that failed without DATA_ACK: it is not sent twice, which would make the
+/// stream less than contiguous.
+#[test]
+fn data_without_data_ack_is_not_sent_again_after_mp_fail() {
+    let mut s = warm();
+    s.writes(b"DEF").sends(data(4, 4, b"DEF").map(4).dack(4).csum());
+    s.receives(ack(4, 7).dack(4).fail(4)).sends(ack(7, 4).dack(4).fail(1));
+    s.after(secs(30)).sends_nothing();
+    s.writes(b"GHI").sends(data(7, 4, b"GHI").infinite(4, 4).csum()).receives(ack(4, 10)).sends_nothing();
+    assert_eq!(s.host.info(s.id()).unwrap().bytes_acked, 9);
+}
+
 #[test]
 fn the_infinite_mapping_is_repeated_with_its_segment() {
     let mut s = warm();

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use polytcp_io::{CaptureFile, Captured, Device, Tun, TunConfig, monotonic_now};
 use polytcp_proto::config::HostConfig;
-use polytcp_proto::host::{Cidr, Host, InterfaceConfig};
+use polytcp_proto::host::{Cidr, ConnectError, Host, InterfaceConfig};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 use polytcp_proto::rng::SecretSource;
+use polytcp_proto::tcp::cc;
 use polytcp_proto::time::Duration;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -163,6 +164,9 @@ impl StackBuilder {
     fn build(self, leadership: Option<Leadership>) -> io::Result<Shared> {
         let Self { config, devices, commands, seed, capture, linger: _, problem } = self;
         problem.map_or(Ok(()), Err)?;
+        if !cc::AVAILABLE.contains(&config.tcp.congestion_control.as_str()) {
+            return Err(error::connect(ConnectError::UnknownCongestionControl));
+        }
         let now = monotonic_now();
         let limits = PmCommand::SetLimits {
             subflows: Some(config.mptcp.subflows),
@@ -239,6 +243,10 @@ mod tests {
         let problem = |builder: StackBuilder| builder.start().err().map(|error| error.to_string());
         let text = problem(Stack::builder().device(device(), ["10.0.1.2"])).expect("no prefix length");
         assert!(text.contains("10.0.1.2") && text.contains("prefix"), "{text}");
+        let mut config = HostConfig::default();
+        config.tcp.congestion_control = "vegas".to_owned();
+        let text = problem(Stack::builder().config(config)).expect("no such algorithm");
+        assert!(text.contains("bbr, cubic"), "{text}");
         let text = problem(Stack::builder().endpoint("somewhere", EndpointFlags::SUBFLOW)).expect("a name");
         assert!(text.contains("somewhere"), "{text}");
     }

@@ -92,7 +92,7 @@ pub enum ConnectError {
     #[error("the remote address or port cannot be connected to")]
     InvalidRemote,
     /// The congestion control's name is not known.
-    #[error("unknown congestion control")]
+    #[error("unknown congestion control; known are {}", crate::tcp::cc::AVAILABLE.join(", "))]
     UnknownCongestionControl,
     /// MPTCP is switched off (`net.mptcp.enabled` = 0).
     #[error("MPTCP is switched off")]

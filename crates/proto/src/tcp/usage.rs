@@ -42,7 +42,8 @@ mod tests {
         let mut usage = WindowUsage::new(SeqNum(0));
         usage.note(false, 1000, SeqNum(0), SeqNum(1000));
         assert!(!usage.is_limited(10_000, false));
-        usage.note(true, 10_000, SeqNum(0), SeqNum(10_000));
+        // Less in flight than before, but the window, smaller now, kept a segment back.
+        usage.note(true, 900, SeqNum(0), SeqNum(10_000));
         usage.note(false, 9_000, SeqNum(1_000), SeqNum(10_000));
         usage.note(false, 9_000, SeqNum(9_999), SeqNum(18_999));
         assert!(usage.is_limited(10_000, false), "not all of that window is acknowledged");

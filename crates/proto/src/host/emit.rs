@@ -37,8 +37,9 @@ impl Host {
     /// The packet of a segment; `None` when its interface is gone or down.
     pub(super) fn packet(&mut self, emission: &Emission) -> Option<Transmit> {
         let Emission { interface, local, remote, segment } = emission;
-        self.counters.out_segs += 1;
-        self.build(*interface, *local, *remote, segment)
+        let packet = self.build(*interface, *local, *remote, segment);
+        self.counters.out_segs += u64::from(packet.is_some());
+        packet
     }
 
     /// Queues a segment that belongs to no connection.
@@ -50,8 +51,8 @@ impl Host {
         segment: &Outgoing,
     ) {
         if self.replies.len() < REPLIES_MAX {
-            self.counters.out_segs += 1;
             let packet = self.build(interface, local, remote, segment);
+            self.counters.out_segs += u64::from(packet.is_some());
             self.replies.extend(packet);
         }
     }

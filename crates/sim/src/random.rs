@@ -1,0 +1,346 @@
+//! Random worlds: topology, boxes, options, traffic and events from a seed, and how each has to end.
+//!
+//! A world's label is decided while it is drawn: what may rightly end a connection makes it *may fail*, what
+//! may rightly take MPTCP from it makes it *must complete, perhaps as TCP*, and every other one must complete.
+
+use std::num::NonZeroU16;
+
+use polytcp_proto::rng::Prng;
+use polytcp_proto::{sched, tcp};
+
+use crate::boxes::{BoxSpec, Ecn, StripFrom};
+use crate::expect::{Ending, Expect};
+use crate::quantity::{Rate, Share, Size, Span};
+use crate::scenario::{Action, EventSpec, HostSpec, LinkSpec, Load, Scenario, Shape, TrafficSpec};
+
+/// The world of a seed.
+pub fn world(seed: u64) -> Scenario {
+    // Not the seed itself, from which the world's own chances follow.
+    let mut draw = Draw { rng: Prng::new(seed ^ 0x776f_726c_6400_0000), ending: Ending::Complete };
+    draw.world(seed)
+}
+
+struct Draw {
+    rng: Prng,
+    ending: Ending,
+}
+
+impl Draw {
+    fn chance(&mut self, percent: u64) -> bool {
+        self.rng.ratio(percent, 100)
+    }
+
+    /// From `low` to `high`, both included.
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.rng.below(high - low + 1)
+    }
+
+    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.rng.below(list.len() as u64) as usize]
+    }
+
+    /// The world is no better than this.
+    fn at_best(&mut self, ending: Ending) {
+        self.ending = match (self.ending, ending) {
+            (Ending::MayFail, _) | (_, Ending::MayFail) => Ending::MayFail,
+            (Ending::CompletePerhapsTcp, _) | (_, Ending::CompletePerhapsTcp) => Ending::CompletePerhapsTcp,
+            (Ending::Complete, Ending::Complete) => Ending::Complete,
+        };
+    }
+
+    fn world(&mut self, seed: u64) -> Scenario {
+        let count = self.one_of(&[1, 1, 1, 2, 2, 2, 2, 3, 3]);
+        let is_v6 = self.chance(12);
+        let links: Vec<LinkSpec> = (1..=count).map(|number| self.link(number, is_v6)).collect();
+        let mut hosts = [self.host("client"), self.host("server")];
+        for number in 2..=count {
+            if self.chance(90) {
+                let backup = if self.chance(20) { " backup" } else { "" };
+                hosts[0].endpoints.push(format!("{} subflow{backup}", address(number, is_v6, 2)));
+            }
+            if self.chance(20) {
+                hosts[1].endpoints.push(format!("{} signal", address(number, is_v6, 1)));
+            }
+        }
+        let traffic: Vec<TrafficSpec> = (1..=self.between(1, 3)).map(|number| self.traffic(number)).collect();
+        let mut events = Vec::new();
+        if self.chance(50) {
+            for _ in 0..self.between(1, 3) {
+                let link = self.rng.below(count) as usize;
+                self.event(&links, link, is_v6, &mut events);
+            }
+        }
+        events.sort_by_key(|event| event.at);
+        let limit =
+            if self.ending == Ending::MayFail { Span::millis(3_600_000) } else { Span::millis(600_000) };
+        if self.ending == Ending::MayFail {
+            // Who only reads learns of a dead path by asking.
+            hosts.iter_mut().for_each(|host| host.keepalive = Some(Span::millis(20_000)));
+        }
+        let about = match self.ending {
+            Ending::Complete => "random world: must complete",
+            Ending::CompletePerhapsTcp => "random world: must complete, perhaps as TCP",
+            Ending::MayFail => "random world: may fail",
+        };
+        Scenario {
+            about: about.to_owned(),
+            seed,
+            limit,
+            hosts: hosts.into(),
+            links,
+            traffic,
+            events,
+            expect: Expect { ending: self.ending, ..Expect::default() },
+        }
+    }
+
+    fn host(&mut self, name: &str) -> HostSpec {
+        let mut host = HostSpec { name: name.to_owned(), ..HostSpec::default() };
+        if self.chance(40) {
+            host.congestion_control = Some(self.one_of(tcp::cc::AVAILABLE).to_owned());
+        }
+        if self.chance(40) {
+            host.scheduler = Some(self.one_of(sched::AVAILABLE).to_owned());
+        }
+        if self.chance(60) {
+            host.send_buffer = Some(Size(self.between(32 << 10, 2 << 20)));
+            host.recv_buffer = Some(Size(self.between(32 << 10, 2 << 20)));
+        }
+        if self.chance(25) {
+            host.pacing = Some(false);
+        }
+        if self.chance(40) {
+            host.wrap_within = Some(Size(256 << 10));
+        }
+        // Lost SYNs alone must not take MPTCP from a world.
+        host.syn_retrans_before_tcp_fallback = Some(128);
+        host
+    }
+
+    fn link(&mut self, number: u64, is_v6: bool) -> LinkSpec {
+        let mut shape = Shape {
+            rate: Some(Rate(self.one_of(&[1, 2, 5, 10, 20, 50, 100]) * 1_000_000)),
+            delay: Some(Span::millis(self.between(0, 100))),
+            ..Shape::default()
+        };
+        if self.chance(50) {
+            shape.jitter = Some(Span::millis(self.between(1, 10)));
+            shape.reorder = self.chance(25).then_some(true);
+        }
+        if self.chance(50) {
+            shape.loss = Some(Share(self.between(0, 20_000) as u32));
+        }
+        if self.chance(10) {
+            shape.bursts = Some([Share(1_000), Share(self.between(200_000, 500_000) as u32)]);
+        }
+        if self.chance(10) {
+            shape.duplicate = Some(Share(self.between(0, 20_000) as u32));
+        }
+        if self.chance(10) {
+            shape.corrupt = Some(Share(self.between(0, 5_000) as u32));
+        }
+        if self.chance(33) {
+            shape.queue = Some(Size(self.between(15_000, 200_000)));
+        }
+        if self.chance(15) {
+            shape.codel = Some(true);
+        }
+        let up = self.chance(20).then(|| Shape {
+            rate: Some(Rate(self.one_of(&[500, 1_000, 5_000]) * 1_000)),
+            ..Shape::default()
+        });
+        let boxes = if self.chance(45) {
+            (0..self.between(1, 2)).map(|_| self.middlebox(number, is_v6)).collect()
+        } else {
+            Vec::new()
+        };
+        let mut link = LinkSpec {
+            name: format!("path{number}"),
+            between: ["client".to_owned(), "server".to_owned()],
+            addresses: is_v6.then(|| [2, 1].map(|host| format!("{}/64", address(number, is_v6, host)))),
+            mtu: self.chance(20).then(|| self.between(1_280, 1_499) as u16),
+            shape,
+            up,
+            down: None,
+            boxes,
+            far_boxes: Vec::new(),
+        };
+        if self.chance(30) {
+            std::mem::swap(&mut link.boxes, &mut link.far_boxes);
+        }
+        let kinds: Vec<&str> = link.boxes.iter().chain(&link.far_boxes).map(BoxSpec::kind).collect();
+        // A NAT may keep the router's message from who has to know.
+        if kinds.contains(&"nat") && kinds.contains(&"too-big") {
+            self.at_best(Ending::MayFail);
+        }
+        link
+    }
+
+    fn middlebox(&mut self, number: u64, is_v6: bool) -> BoxSpec {
+        match self.rng.below(28) {
+            0..=3 if !is_v6 => BoxSpec::Nat {
+                address: [192, 0, 2, 100 + number as u8].into(),
+                idle: None,
+                reset: self.chance(50),
+            },
+            0..=5 => BoxSpec::RewriteIsn {},
+            6..=8 => {
+                let change = self.one_of(&[
+                    Ecn::Bleach,
+                    Ecn::MarkAll,
+                    Ecn::Ect1ToEct0,
+                    Ecn::Mangle,
+                    Ecn::ClearHandshake,
+                ]);
+                BoxSpec::Ecn { change }
+            }
+            9..=11 => {
+                let payload = NonZeroU16::new(self.between(100, 1_000) as u16).unwrap_or(NonZeroU16::MAX);
+                BoxSpec::Split { payload, copy_options: self.chance(50) }
+            }
+            12..=13 => BoxSpec::Coalesce { packet: 1_500, hold: Span::millis(1), same_options: true },
+            14 => {
+                self.at_best(Ending::CompletePerhapsTcp);
+                BoxSpec::Coalesce { packet: 1_500, hold: Span::millis(1), same_options: false }
+            }
+            15..=16 => BoxSpec::TooBig { mtu: self.between(1_280, 1_480) as u16 },
+            17..=18 => BoxSpec::Pep { store: Size(self.between(64 << 10, 256 << 10)) },
+            19..=20 => BoxSpec::Replay {
+                share: Share(self.between(0, 20_000) as u32),
+                delay: Span::millis(self.between(100, 8_000)),
+                late_only: self.chance(50),
+            },
+            21..=22 => BoxSpec::Inject { interval: Span::millis(self.between(20, 500)), packets: 300 },
+            23 => {
+                self.at_best(Ending::MayFail);
+                BoxSpec::BlackHole { mtu: self.between(1_280, 1_480) as u16 }
+            }
+            24 => {
+                self.at_best(Ending::CompletePerhapsTcp);
+                BoxSpec::StripUnknown {}
+            }
+            25 => {
+                self.at_best(Ending::MayFail);
+                BoxSpec::DropMptcpSyn {}
+            }
+            _ => {
+                self.at_best(Ending::CompletePerhapsTcp);
+                use StripFrom::{Data, Rest, Syn, SynAck, ThirdAck};
+                let from: &[StripFrom] = match self.rng.below(5) {
+                    0 => &[Syn, SynAck, ThirdAck, Data, Rest],
+                    1 => &[Syn],
+                    2 => &[SynAck],
+                    3 => &[ThirdAck],
+                    _ => &[ThirdAck, Data, Rest],
+                };
+                BoxSpec::StripMptcp { from: from.to_vec() }
+            }
+        }
+    }
+
+    fn traffic(&mut self, number: u64) -> TrafficSpec {
+        let size = |draw: &mut Self, most: u64| Size(draw.between(0, most));
+        let mut connections = 1;
+        let mut every = Span::default();
+        let load = match self.rng.below(12) {
+            0..=4 => Load::Bulk { up: size(self, 800_000), down: size(self, 800_000) },
+            5 => Load::HalfClose { up: size(self, 200_000), down: size(self, 200_000) },
+            6 => Load::Abort { after: size(self, 100_000), down: Size(8 << 20) },
+            7..=8 => Load::Request {
+                request: Size(self.between(1, 2_000)),
+                response: Size(self.between(1, 60_000)),
+                count: self.between(1, 20),
+                think: Span::millis(self.between(0, 200)),
+            },
+            9 => Load::Stream {
+                rate: Rate(self.between(50, 500) * 1_000),
+                chunk: Size(self.between(100, 5_000)),
+                lasts: Span::millis(self.between(500, 8_000)),
+            },
+            _ => {
+                connections = self.between(2, 40);
+                every = Span::millis(self.between(0, 100));
+                Load::Bulk { up: size(self, 10_000), down: size(self, 20_000) }
+            }
+        };
+        let slow = matches!(load, Load::Bulk { .. } | Load::HalfClose { .. }) && connections == 1;
+        TrafficSpec {
+            name: format!("{} {number}", load.kind()),
+            from: "client".to_owned(),
+            to: "server".to_owned(),
+            address: None,
+            port: None,
+            start: Span::millis(self.between(0, 3_000)),
+            connections,
+            every,
+            tcp: self.chance(10),
+            read_rate: (slow && self.chance(20)).then(|| Rate(self.between(500, 5_000) * 1_000)),
+            load,
+        }
+    }
+
+    fn event(&mut self, links: &[LinkSpec], link: usize, is_v6: bool, events: &mut Vec<EventSpec>) {
+        let at = Span::millis(self.between(100, 8_000));
+        let back = Span(at.0 + Span::millis(self.between(50, 5_000)).0);
+        let mut push = |at: Span, action: Action| {
+            events.push(EventSpec { at, link: links[link].name.clone(), action });
+        };
+        let is_first = link == 0;
+        let new_address = |host: u64| {
+            let bits = if is_v6 { 64 } else { 24 };
+            format!("{}/{bits} subflow", address(link as u64 + 1, is_v6, host))
+        };
+        match self.rng.below(10) {
+            0..=3 => {
+                push(at, Action::Cut);
+                push(back, Action::Restore);
+            }
+            4 => {
+                push(at, Action::Cut);
+                if is_first {
+                    self.at_best(Ending::MayFail);
+                }
+            }
+            5 => {
+                push(at, Action::Down);
+                push(back, Action::Up);
+                // Connections that begin meanwhile leave through another interface, if there is one.
+                self.at_best(Ending::MayFail);
+            }
+            6 => push(at, Action::AddAddress(new_address(self.between(3, 9)))),
+            7 => {
+                push(at, Action::Roam(new_address(self.between(10, 19))));
+                if is_first {
+                    self.at_best(Ending::MayFail);
+                }
+            }
+            8 => {
+                let rate = self.one_of(&[1, 5, 30]) * 1_000_000;
+                let shape = Shape { rate: Some(Rate(rate)), ..links[link].shape };
+                push(at, Action::Shape(shape));
+            }
+            _ => push(at, Action::Mtu(self.between(1_280, 1_500) as u16)),
+        }
+    }
+}
+
+fn address(link: u64, is_v6: bool, host: u64) -> String {
+    if is_v6 { format!("fd00:0:0:{link}::{host}") } else { format!("10.0.{link}.{host}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worlds_are_sound_and_most_of_them_must_complete() {
+        let mut must = 0;
+        for seed in 0..1_000 {
+            let world = world(seed);
+            assert_eq!(world.check(), Ok(()), "seed {seed}");
+            assert_eq!(world, super::world(seed));
+            must += u32::from(world.expect.ending != Ending::MayFail);
+        }
+        assert!(must >= 700, "{must}");
+    }
+}

@@ -1,0 +1,588 @@
+//! Scenario files: hosts, links, traffic, events and what is expected, in TOML.
+//!
+//! [`Scenario::parse`] refuses unknown keys, bad values and names that lead nowhere with one line that has the
+//! place. A random world is a [`Scenario`] too, so that a failing one can be written down and read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+
+use polytcp_netem::{CodelConfig, GilbertElliott, LinkConfig, Order, QueueDiscipline};
+use polytcp_proto::config::HostConfig;
+use polytcp_proto::host::{Cidr, Protocol};
+use polytcp_proto::pm::command::{Endpoint, EndpointFlags};
+use polytcp_proto::{sched, tcp};
+use serde::{Deserialize, Serialize};
+
+use crate::boxes::BoxSpec;
+use crate::expect::Expect;
+use crate::quantity::{Rate, Share, Size, Span};
+
+/// A network, what happens in it, and what is expected of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a line.
+    pub about: String,
+    /// What keys and chances follow from. Default 1.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Virtual time after which traffic that is not over counts as unfinished.
+    pub limit: Span,
+    /// The hosts.
+    #[serde(rename = "host")]
+    pub hosts: Vec<HostSpec>,
+    /// The links between them; each is one interface of either host.
+    #[serde(rename = "link")]
+    pub links: Vec<LinkSpec>,
+    /// What the hosts' programs do.
+    #[serde(default)]
+    pub traffic: Vec<TrafficSpec>,
+    /// What happens to the network.
+    #[serde(default, rename = "event", skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventSpec>,
+    /// What has to come out.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// A host. What is not given is the stack's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSpec {
+    /// Its name, unique.
+    pub name: String,
+    /// `net.ipv4.tcp_congestion_control`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub congestion_control: Option<String>,
+    /// `net.mptcp.scheduler`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    /// Send buffer of a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_buffer: Option<Size>,
+    /// Receive buffer of a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recv_buffer: Option<Size>,
+    /// Segments are spread over the round trip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pacing: Option<bool>,
+    /// `net.mptcp.enabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mptcp: Option<bool>,
+    /// `ip mptcp limits set subflows`. Default 8, so that links are what limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subflows: Option<u32>,
+    /// `ip mptcp limits set add_addr_accepted`. Default 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add_addr_accepted: Option<u32>,
+    /// Silence before a flow is probed. Default never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<Span>,
+    /// `net.mptcp.syn_retrans_before_tcp_fallback`: 128 and above mean never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syn_retrans_before_tcp_fallback: Option<u8>,
+    /// Sequence numbers of both levels wrap within so many octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrap_within: Option<Size>,
+    /// Endpoints as `ip mptcp endpoint add` takes them: `10.0.2.2 subflow backup`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+}
+
+/// A link between two hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkSpec {
+    /// Its name, and that of the interface on both hosts; unique.
+    pub name: String,
+    /// The two hosts; the first one is on the boxes' inside, and `up` is from it.
+    pub between: [String; 2],
+    /// Their addresses. Default 10.0.N.2/24 and 10.0.N.1/24 for the Nth link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<[String; 2]>,
+    /// Largest packet of both interfaces, in octets. Default 1,500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// Both directions.
+    #[serde(default)]
+    pub shape: Shape,
+    /// What is different from the first host to the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<Shape>,
+    /// What is different from the second host to the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<Shape>,
+    /// Boxes between the first host and the link, the innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boxes: Vec<BoxSpec>,
+    /// Boxes between the link and the second host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub far_boxes: Vec<BoxSpec>,
+}
+
+/// What a direction of a link does to packets; see [`LinkConfig`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Default without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// One way. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Added to the delay at most. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Span>,
+    /// Jitter changes the order. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<bool>,
+    /// Share of packets lost. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Share>,
+    /// Loss in bursts: chance that one begins at a packet, chance that it ends at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bursts: Option<[Share; 2]>,
+    /// Share of packets that come twice. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Share>,
+    /// Share of packets with a bit flipped. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<Share>,
+    /// Queue. Default what rate and delay ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Size>,
+    /// The queue is managed by CoDel. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codel: Option<bool>,
+}
+
+/// Connections from one host to another, and what their programs do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrafficSpec {
+    /// Its name in reports.
+    pub name: String,
+    /// The host that connects.
+    pub from: String,
+    /// The host that listens.
+    pub to: String,
+    /// Where to. Default the address of `to` on the first link that both share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Default 8,000 and the traffic's place in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// When the first connection starts. Default at once.
+    #[serde(default)]
+    pub start: Span,
+    /// How many connections. Default 1.
+    #[serde(default = "one")]
+    pub connections: u64,
+    /// Time from one connection to the next. Default none.
+    #[serde(default)]
+    pub every: Span,
+    /// Plain TCP instead of MPTCP. Default false.
+    #[serde(default)]
+    pub tcp: bool,
+    /// Rate at which either program reads. Default as it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_rate: Option<Rate>,
+    /// What they carry.
+    pub load: Load,
+}
+
+/// What the programs at both ends of a connection do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Load {
+    /// Both ends send what they have and close their direction.
+    Bulk {
+        /// From who connected.
+        #[serde(default)]
+        up: Size,
+        /// To who connected.
+        #[serde(default)]
+        down: Size,
+    },
+    /// The listener answers only when it has seen the end of what it was sent.
+    HalfClose {
+        /// From who connected.
+        up: Size,
+        /// To who connected.
+        down: Size,
+    },
+    /// Who connected reads so much of what comes, and aborts.
+    Abort {
+        /// Octets that it reads at least.
+        after: Size,
+        /// Octets that the other end has.
+        down: Size,
+    },
+    /// Who connected asks, the other answers, again and again.
+    Request {
+        /// Octets of a request.
+        request: Size,
+        /// Octets of an answer.
+        response: Size,
+        /// How many.
+        count: u64,
+        /// From an answer to the next request. Default none.
+        #[serde(default)]
+        think: Span,
+    },
+    /// Chunks at a rate, to who connected.
+    Stream {
+        /// Of the data.
+        rate: Rate,
+        /// Octets of a chunk, whose latency is measured.
+        chunk: Size,
+        /// For how long.
+        lasts: Span,
+    },
+}
+
+/// Something that happens to the network at a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventSpec {
+    /// When, since the start.
+    pub at: Span,
+    /// On which link.
+    pub link: String,
+    /// What.
+    pub action: Action,
+}
+
+/// What happens to a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// Nothing passes any more, and nobody is told.
+    Cut,
+    /// A cut link passes again.
+    Restore,
+    /// The first host sees its interface go down; nothing passes.
+    Down,
+    /// The interface is up again.
+    Up,
+    /// The first host gets a further address there, and perhaps an endpoint: `10.0.1.3/24 subflow`.
+    AddAddress(String),
+    /// The first host loses an address there, and the endpoint of it.
+    RemoveAddress(IpAddr),
+    /// The first host changes all its addresses there for this one, and makes it an endpoint if it had one:
+    /// `10.0.1.3/24 subflow`.
+    Roam(String),
+    /// Both directions get this shape, with what `up` and `down` of the link say on top.
+    Shape(Shape),
+    /// Both interfaces get this MTU.
+    Mtu(u16),
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// A text of an address and endpoint flags: `10.0.2.2 subflow backup`.
+pub(crate) fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
+    let mut words = text.split_whitespace();
+    let address = words.next().unwrap_or_default();
+    let address = address.parse().map_err(|_| format!("`{address}` is not an address"))?;
+    Ok(Endpoint::new(address, parse_flags(words)?))
+}
+
+/// An address with its prefix, and the flags of the endpoint that it becomes, if any are given.
+pub(crate) fn parse_new_address(text: &str) -> Result<(Cidr, Option<EndpointFlags>), String> {
+    let mut words = text.split_whitespace();
+    let cidr = parse_cidr(words.next().unwrap_or_default())?;
+    let flags = parse_flags(words)?;
+    Ok((cidr, (!flags.is_empty()).then_some(flags)))
+}
+
+fn parse_cidr(text: &str) -> Result<Cidr, String> {
+    text.parse().map_err(|fault| format!("`{text}`: {fault}"))
+}
+
+fn parse_flags<'a>(words: impl Iterator<Item = &'a str>) -> Result<EndpointFlags, String> {
+    let mut flags = EndpointFlags::NONE;
+    for word in words {
+        flags |= EndpointFlags::from_name(word)
+            .ok_or_else(|| format!("`{word}` is no flag: signal, subflow, backup, fullmesh or laminar"))?;
+    }
+    Ok(flags)
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// One line with the place: line and column, or which item.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let scenario: Self = toml::from_str(text).map_err(|fault| {
+            let line = fault.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let message = fault.message().replace('\n', " ");
+            line.map_or(message.clone(), |line| format!("line {line}: {message}"))
+        })?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// The scenario as a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|fault| format!("# cannot be written: {fault}\n"))
+    }
+
+    /// Whether all names lead somewhere and all texts can be read.
+    ///
+    /// # Errors
+    /// One line that names the item.
+    pub fn check(&self) -> Result<(), String> {
+        let at = |what: &str, place: usize, name: &str| {
+            let text = format!("{what} {} (`{name}`): ", place + 1);
+            move |fault: String| format!("{text}{fault}")
+        };
+        for (place, host) in self.hosts.iter().enumerate() {
+            let fail = at("host", place, &host.name);
+            if self.hosts[..place].iter().any(|other| other.name == host.name) {
+                return Err(fail("a second host of that name".to_owned()));
+            }
+            host.config().map_err(&fail)?;
+            for endpoint in &host.endpoints {
+                parse_endpoint(endpoint).map_err(&fail)?;
+            }
+        }
+        for (place, link) in self.links.iter().enumerate() {
+            let fail = at("link", place, &link.name);
+            if self.links[..place].iter().any(|other| other.name == link.name) {
+                return Err(fail("a second link of that name".to_owned()));
+            }
+            if link.between[0] == link.between[1] {
+                return Err(fail("it needs two different hosts".to_owned()));
+            }
+            for host in &link.between {
+                self.host(host).map_err(&fail)?;
+            }
+            if link.mtu.is_some_and(|mtu| mtu < MTU_MIN) {
+                return Err(fail(format!("mtu: at least {MTU_MIN}")));
+            }
+            self.addresses(place).map_err(&fail)?;
+            for spec in link.boxes.iter().chain(&link.far_boxes) {
+                spec.build(0).map_err(|fault| fail(format!("box {}: {fault}", spec.kind())))?;
+            }
+        }
+        for (place, traffic) in self.traffic.iter().enumerate() {
+            let fail = at("traffic", place, &traffic.name);
+            let hosts = [self.host(&traffic.from).map_err(&fail)?, self.host(&traffic.to).map_err(&fail)?];
+            if hosts[0] == hosts[1] {
+                return Err(fail("it needs two different hosts".to_owned()));
+            }
+            self.destination(place).map_err(&fail)?;
+            if traffic.connections > CONNECTIONS_MAX {
+                return Err(fail(format!("connections: at most {CONNECTIONS_MAX}")));
+            }
+            traffic.load.check().map_err(&fail)?;
+        }
+        for (place, event) in self.events.iter().enumerate() {
+            let fail = at("event", place, &event.link);
+            self.link(&event.link).map_err(&fail)?;
+            match &event.action {
+                Action::AddAddress(text) | Action::Roam(text) => {
+                    parse_new_address(text).map_err(&fail)?;
+                }
+                Action::Mtu(mtu) if *mtu < MTU_MIN => return Err(fail(format!("mtu: at least {MTU_MIN}"))),
+                Action::Mtu(_)
+                | Action::Cut
+                | Action::Restore
+                | Action::Down
+                | Action::Up
+                | Action::RemoveAddress(_)
+                | Action::Shape(_) => {}
+            }
+        }
+        self.expect.check(self)
+    }
+
+    /// The place of a host.
+    pub(crate) fn host(&self, name: &str) -> Result<usize, String> {
+        let place = self.hosts.iter().position(|host| host.name == name);
+        place.ok_or_else(|| format!("there is no host `{name}`"))
+    }
+
+    /// The place of a link.
+    pub(crate) fn link(&self, name: &str) -> Result<usize, String> {
+        let place = self.links.iter().position(|link| link.name == name);
+        place.ok_or_else(|| format!("there is no link `{name}`"))
+    }
+
+    /// The addresses of a link's two interfaces.
+    pub(crate) fn addresses(&self, link: usize) -> Result<[Cidr; 2], String> {
+        let number = link + 1;
+        let given = self.links[link].addresses.clone();
+        let [first, second] =
+            given.unwrap_or_else(|| [format!("10.0.{number}.2/24"), format!("10.0.{number}.1/24")]);
+        Ok([parse_cidr(&first)?, parse_cidr(&second)?])
+    }
+
+    /// Where a traffic's connections go.
+    pub(crate) fn destination(&self, traffic: usize) -> Result<SocketAddr, String> {
+        let spec = &self.traffic[traffic];
+        let shared = || {
+            let link = self
+                .links
+                .iter()
+                .position(|link| link.between.contains(&spec.from) && link.between.contains(&spec.to))
+                .ok_or_else(|| format!("no link joins `{}` and `{}`", spec.from, spec.to))?;
+            let side = usize::from(self.links[link].between[0] != spec.to);
+            Ok::<_, String>(self.addresses(link)?[side].address)
+        };
+        let address = match spec.address {
+            Some(address) => address,
+            None => shared()?,
+        };
+        let port = spec.port.unwrap_or(PORT_FIRST.saturating_add(u16::try_from(traffic).unwrap_or(u16::MAX)));
+        Ok(SocketAddr::new(address, port))
+    }
+}
+
+/// Least MTU: that of IPv6, and what a host takes.
+const MTU_MIN: u16 = 1_280;
+const PORT_FIRST: u16 = 8_000;
+const CONNECTIONS_MAX: u64 = 20_000;
+
+impl HostSpec {
+    /// The stack's configuration.
+    ///
+    /// # Errors
+    /// One line that names the key.
+    pub fn config(&self) -> Result<HostConfig, String> {
+        let mut config = HostConfig::default();
+        let named = |key: &str, name: &Option<String>, known: &[&str], into: &mut String| match name {
+            Some(name) if !known.contains(&name.as_str()) => {
+                Err(format!("{key}: `{name}` is none of {}", known.join(", ")))
+            }
+            Some(name) => {
+                into.clone_from(name);
+                Ok(())
+            }
+            None => Ok(()),
+        };
+        named(
+            "congestion_control",
+            &self.congestion_control,
+            tcp::cc::AVAILABLE,
+            &mut config.tcp.congestion_control,
+        )?;
+        named("scheduler", &self.scheduler, sched::AVAILABLE, &mut config.mptcp.scheduler)?;
+        let buffer = |key: &str, size: Option<Size>, into: &mut NonZeroU32| {
+            let Some(size) = size else { return Ok(()) };
+            let bytes = u32::try_from(size.0).ok().filter(|bytes| *bytes >= BUFFER_MIN);
+            *into = bytes
+                .and_then(NonZeroU32::new)
+                .ok_or_else(|| format!("{key}: from {}k to below 4G", BUFFER_MIN >> 10))?;
+            Ok::<_, String>(())
+        };
+        buffer("send_buffer", self.send_buffer, &mut config.tcp.send_buffer_bytes)?;
+        buffer("recv_buffer", self.recv_buffer, &mut config.tcp.recv_buffer_bytes)?;
+        config.tcp.pacing = self.pacing.unwrap_or(config.tcp.pacing);
+        config.mptcp.enabled = self.mptcp.unwrap_or(config.mptcp.enabled);
+        config.mptcp.subflows = self.subflows.unwrap_or(LIMIT_MAX);
+        config.mptcp.add_addr_accepted = self.add_addr_accepted.unwrap_or(LIMIT_MAX);
+        if config.mptcp.subflows > LIMIT_MAX || config.mptcp.add_addr_accepted > LIMIT_MAX {
+            return Err(format!("subflows, add_addr_accepted: at most {LIMIT_MAX}"));
+        }
+        config.tcp.keepalive_idle = self.keepalive.map(Span::duration);
+        if let Some(syns) = self.syn_retrans_before_tcp_fallback {
+            config.mptcp.syn_retrans_before_tcp_fallback = syns;
+        }
+        if let Some(within) = self.wrap_within {
+            let within = u32::try_from(within.0).ok().and_then(NonZeroU32::new);
+            let within = within.ok_or("wrap_within: from 1B to below 4G")?;
+            config.tcp.isn_near_wrap_bytes = Some(within);
+            // Keys are drawn until one fits: a small range takes long.
+            config.mptcp.idsn_near_wrap_bytes = Some(within.get().max(1 << 20));
+        }
+        Ok(config)
+    }
+}
+
+/// Below, a window cannot hold two full segments and their headers.
+const BUFFER_MIN: u32 = 16 << 10;
+const LIMIT_MAX: u32 = 8;
+
+impl LinkSpec {
+    /// The link of both directions, `up` first, when `shape` holds.
+    pub(crate) fn configs(&self, shape: Shape) -> [LinkConfig; 2] {
+        [self.up, self.down].map(|over| shape.over(over.unwrap_or_default()).config())
+    }
+}
+
+impl Shape {
+    /// This shape with what `over` gives in its place.
+    fn over(self, over: Self) -> Self {
+        Self {
+            rate: over.rate.or(self.rate),
+            delay: over.delay.or(self.delay),
+            jitter: over.jitter.or(self.jitter),
+            reorder: over.reorder.or(self.reorder),
+            loss: over.loss.or(self.loss),
+            bursts: over.bursts.or(self.bursts),
+            duplicate: over.duplicate.or(self.duplicate),
+            corrupt: over.corrupt.or(self.corrupt),
+            queue: over.queue.or(self.queue),
+            codel: over.codel.or(self.codel),
+        }
+    }
+
+    fn config(self) -> LinkConfig {
+        let nothing =
+            LinkConfig::new(self.rate.map_or(0, |rate| rate.0), self.delay.unwrap_or_default().duration());
+        LinkConfig {
+            jitter: self.jitter.unwrap_or_default().duration(),
+            order: if self.reorder == Some(true) { Order::Free } else { Order::Kept },
+            loss: self.loss.unwrap_or_default().ratio(),
+            burst_loss: self.bursts.map(|[begin, end]| GilbertElliott::bursts(begin.ratio(), end.ratio())),
+            duplicate: self.duplicate.unwrap_or_default().ratio(),
+            corrupt: self.corrupt.unwrap_or_default().ratio(),
+            queue_bytes: self.queue.map(|queue| queue.0),
+            discipline: match self.codel {
+                Some(true) => QueueDiscipline::Codel(CodelConfig::default()),
+                _ => QueueDiscipline::TailDrop,
+            },
+            ..nothing
+        }
+    }
+}
+
+impl TrafficSpec {
+    pub(crate) fn protocol(&self) -> Protocol {
+        if self.tcp { Protocol::Tcp } else { Protocol::Mptcp }
+    }
+}
+
+impl Load {
+    /// Its word in scenario files.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bulk { .. } => "bulk",
+            Self::HalfClose { .. } => "half-close",
+            Self::Abort { .. } => "abort",
+            Self::Request { .. } => "request",
+            Self::Stream { .. } => "stream",
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Request { request, response, count, .. } => {
+                if request.0 == 0 || response.0 == 0 || *count == 0 {
+                    return Err("load: request, response and count are at least 1".to_owned());
+                }
+            }
+            Self::Stream { chunk, .. } if chunk.0 == 0 => return Err("load: chunk is at least 1B".to_owned()),
+            Self::Abort { after, down } if after > down => {
+                return Err("load: after is at most down".to_owned());
+            }
+            Self::Bulk { .. } | Self::HalfClose { .. } | Self::Abort { .. } | Self::Stream { .. } => {}
+        }
+        Ok(())
+    }
+}

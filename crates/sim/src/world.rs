@@ -1,0 +1,651 @@
+//! Hosts on links in virtual time: the loop, and what happens in it.
+//!
+//! Time jumps from one deadline to the next: of a packet, a box, a host's timer, a program, an event of the
+//! scenario. A host is driven by `polytcp_proto::host::drive`, as the running stack drives it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use polytcp_proto::host::drive::{self, Outputs};
+use polytcp_proto::host::{
+    ConnectOptions, ConnectionId, Event, Host, InterfaceConfig, LinkState, ListenOptions, ListenerId,
+};
+use polytcp_proto::packet::{InterfaceId, Received, Transmit};
+use polytcp_proto::pm::command::{AddressId, Endpoint, PmCommand, PmEvent, PmReply};
+use polytcp_proto::time::{Duration, Instant};
+use polytcp_wire::virtio::VnetHdr;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::path::{End, Path};
+use crate::program::{self, Outcome, Program};
+use crate::quantity::Span;
+use crate::scenario::{Action, Load, Scenario, parse_endpoint, parse_new_address};
+use crate::tap::{Segment, Sighting, Tap};
+use crate::watch::Watchers;
+
+/// Steps in one instant, beyond which time stands still.
+const STEPS_PER_INSTANT_MAX: u32 = 100_000;
+/// The longest that a host may remember what its programs have closed: all retransmissions of `tcp_retries2`,
+/// which last 924 s (RFC 9293 §3.8.3), then TIME-WAIT.
+const RUN_DOWN: Duration = Duration::from_secs(1_800);
+/// When a world begins: not at the origin, so that a time of zero is a mistake.
+const START: Instant = Instant::from_millis(1);
+
+/// A host, and what lies around it.
+pub(crate) struct Node {
+    pub(crate) host: Host,
+    /// The link and its end, by interface.
+    interfaces: Vec<(usize, End)>,
+    listeners: Vec<(ListenerId, usize)>,
+    deadline: Option<Instant>,
+    inbox: Vec<(InterfaceId, Received)>,
+    /// Which connection of the world a socket belongs to.
+    sockets: BTreeMap<ConnectionId, Place>,
+}
+
+/// An end of a connection of the world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Place {
+    pub(crate) connection: usize,
+    /// 0 connected, 1 listened.
+    pub(crate) side: usize,
+}
+
+/// A connection between two programs.
+pub(crate) struct Connection {
+    pub(crate) traffic: usize,
+    pub(crate) number: u64,
+    pub(crate) hosts: [usize; 2],
+    pub(crate) started_at: Instant,
+    pub(crate) programs: [Program; 2],
+    /// The listener's end was found by address, so that it is surely the other end of the same connection.
+    pub(crate) is_paired: bool,
+}
+
+/// What hosts gave out, to be carried on.
+#[derive(Default)]
+struct Outbox {
+    packets: Vec<Transmit>,
+    events: Vec<Event>,
+    pm_events: Vec<PmEvent>,
+}
+
+impl Outputs for Outbox {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn transmit(&mut self, packet: Transmit) {
+        self.packets.push(packet);
+    }
+
+    fn event(&mut self, _host: &Host, event: Event) {
+        self.events.push(event);
+    }
+
+    fn pm_event(&mut self, event: &PmEvent) {
+        self.pm_events.push(event.clone());
+    }
+}
+
+/// A scenario that runs.
+pub struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) now: Instant,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) paths: Vec<Path>,
+    pub(crate) connections: Vec<Connection>,
+    /// The next connection of each traffic.
+    starts: Vec<(Instant, u64)>,
+    /// Places of programs with a time to be driven, by time.
+    alarms: BTreeMap<(Instant, Place), ()>,
+    ready: Vec<Place>,
+    /// Events of the scenario, the next one last.
+    events: Vec<usize>,
+    pub(crate) tap: Tap,
+    pub(crate) watchers: Watchers,
+    pub(crate) violations: Vec<String>,
+    pub(crate) memory_peak: Vec<usize>,
+    pub(crate) reset_reasons: BTreeMap<u32, u64>,
+    steps: u64,
+    steps_in_instant: u32,
+    open: usize,
+    pub(crate) finished_at: Option<Instant>,
+}
+
+impl World {
+    /// Builds the world of a scenario that was checked.
+    ///
+    /// # Errors
+    /// One line that says what cannot be built.
+    pub fn new(scenario: &Scenario, watchers: Watchers) -> Result<Self, String> {
+        scenario.check()?;
+        let now = START;
+        let mut nodes = Vec::new();
+        for (place, spec) in (0u64..).zip(&scenario.hosts) {
+            let secrets =
+                ChaCha8Rng::seed_from_u64(scenario.seed.wrapping_mul(0x9e37_79b9).wrapping_add(place));
+            nodes.push(Node {
+                host: Host::new(spec.config()?, Box::new(secrets), now),
+                interfaces: Vec::new(),
+                listeners: Vec::new(),
+                deadline: None,
+                inbox: Vec::new(),
+                sockets: BTreeMap::new(),
+            });
+        }
+        let mut paths = Vec::new();
+        for (place, spec) in scenario.links.iter().enumerate() {
+            let seed = scenario.seed.wrapping_mul(0x100_0193).wrapping_add(place as u64 * 7_919);
+            paths.push(Path::new(spec, seed)?);
+            let addresses = scenario.addresses(place)?;
+            let mtu = spec.mtu.unwrap_or(1_500);
+            for end in End::BOTH {
+                let node = &mut nodes[scenario.host(&spec.between[end.index()])?];
+                node.interfaces.push((place, end));
+                node.host.add_interface(
+                    now,
+                    InterfaceConfig {
+                        name: spec.name.clone(),
+                        mtu,
+                        segment_bytes_max: u32::from(mtu),
+                        checksum_offload: false,
+                        addresses: vec![addresses[end.index()]],
+                    },
+                );
+            }
+        }
+        for (node, spec) in nodes.iter_mut().zip(&scenario.hosts) {
+            for endpoint in &spec.endpoints {
+                let endpoint = parse_endpoint(endpoint)?;
+                let command = PmCommand::AddAddr(endpoint);
+                node.host
+                    .command(now, &command)
+                    .map_err(|fault| format!("host {}: endpoint {}: {fault}", spec.name, endpoint.address))?;
+            }
+        }
+        for (place, spec) in scenario.traffic.iter().enumerate() {
+            let node = &mut nodes[scenario.host(&spec.to)?];
+            let mut options = ListenOptions::new(scenario.destination(place)?);
+            options.protocol = spec.protocol();
+            options.backlog = 4_096;
+            let listener = node
+                .host
+                .listen(&options)
+                .map_err(|fault| format!("traffic {}: listening at {}: {fault}", spec.name, options.local))?;
+            node.listeners.push((listener, place));
+        }
+        let mut events: Vec<usize> = (0..scenario.events.len()).collect();
+        events.sort_by_key(|place| std::cmp::Reverse((scenario.events[*place].at, *place)));
+        let starts = scenario.traffic.iter().map(|spec| (now + spec.start.duration(), 0)).collect();
+        let tap = Tap::new(nodes.len(), paths.len());
+        Ok(Self {
+            scenario: scenario.clone(),
+            now,
+            memory_peak: vec![0; nodes.len()],
+            nodes,
+            paths,
+            connections: Vec::new(),
+            starts,
+            alarms: BTreeMap::new(),
+            ready: Vec::new(),
+            events,
+            tap,
+            watchers,
+            violations: Vec::new(),
+            reset_reasons: BTreeMap::new(),
+            steps: 0,
+            steps_in_instant: 0,
+            open: 0,
+            finished_at: None,
+        })
+    }
+
+    /// Time since the world began.
+    pub(crate) fn elapsed(&self) -> Span {
+        Span(self.now.as_nanos() - START.as_nanos())
+    }
+
+    pub(crate) fn since_start(at: Instant) -> Span {
+        Span(at.as_nanos().saturating_sub(START.as_nanos()))
+    }
+
+    /// Runs until all traffic is over, or until the scenario's limit.
+    pub(crate) fn run_traffic(&mut self) {
+        let limit = START + self.scenario.limit.duration();
+        while !self.is_over() && self.violations.is_empty() && self.step(limit) {}
+        self.finished_at = self.is_over().then_some(self.now);
+    }
+
+    /// Runs on until no host holds anything any more, as it must be when all programs have ended; then
+    /// compares what the hosts counted with what was seen.
+    pub(crate) fn run_down(&mut self) {
+        if !self.is_over() || !self.violations.is_empty() {
+            return;
+        }
+        for host in 0..self.nodes.len() {
+            for (listener, _) in std::mem::take(&mut self.nodes[host].listeners) {
+                self.nodes[host].host.close_listener(self.now, listener);
+            }
+            self.settle(host);
+        }
+        let limit = self.now + RUN_DOWN;
+        while !self.is_empty() && self.violations.is_empty() && self.step(limit) {}
+        for (node, spec) in self.nodes.iter().zip(&self.scenario.hosts) {
+            let held = node.host.accounting();
+            if !is_empty(&node.host) {
+                self.violations.push(format!("{} keeps after all is closed: {held:?}", spec.name));
+            }
+        }
+        for ((node, seen), spec) in self.nodes.iter().zip(&self.tap.hosts).zip(&self.scenario.hosts) {
+            let counters = node.host.counters();
+            let sent = counters.out_segs;
+            if sent != seen.segments_sent {
+                self.violations.push(format!(
+                    "{} counts {sent} segments sent, and sent {}",
+                    spec.name, seen.segments_sent
+                ));
+            }
+            if counters.out_rsts != seen.resets_sent {
+                self.violations.push(format!(
+                    "{} counts {} resets sent, and sent {}",
+                    spec.name, counters.out_rsts, seen.resets_sent
+                ));
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.nodes.iter().all(|node| is_empty(&node.host))
+    }
+
+    fn is_over(&self) -> bool {
+        self.open == 0
+            && self.starts.iter().zip(&self.scenario.traffic).all(|((_, n), spec)| *n >= spec.connections)
+    }
+
+    fn next_start(&self) -> Option<Instant> {
+        let starts = self.starts.iter().zip(&self.scenario.traffic);
+        starts.filter(|((_, n), spec)| *n < spec.connections).map(|((at, _), _)| *at).min()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let event = self.events.last().map(|place| START + self.scenario.events[*place].at.duration());
+        let alarm = self.alarms.first_key_value().map(|((at, _), ())| *at);
+        let paths = self
+            .paths
+            .iter()
+            .filter_map(|path| if path.has_arrived() { Some(self.now) } else { path.next_deadline() });
+        let hosts = self.nodes.iter().filter_map(|node| node.deadline);
+        paths.chain(hosts).chain(event).chain(alarm).chain(self.next_start()).min()
+    }
+
+    /// Goes to the next instant at which something happens. False when nothing does until `limit`.
+    fn step(&mut self, limit: Instant) -> bool {
+        let Some(next) = self.next_deadline().filter(|at| *at <= limit) else {
+            self.now = self.now.max(limit);
+            return false;
+        };
+        self.steps_in_instant = if next > self.now { 0 } else { self.steps_in_instant + 1 };
+        if self.steps_in_instant > STEPS_PER_INSTANT_MAX {
+            self.violations.push(format!("time stands still at {}", self.elapsed()));
+            return false;
+        }
+        self.steps += 1;
+        self.now = self.now.max(next);
+        self.do_events();
+        self.start_connections();
+        for link in 0..self.paths.len() {
+            for (end, packet) in self.paths[link].poll(self.now) {
+                self.arrive(link, end, packet);
+            }
+        }
+        for host in 0..self.nodes.len() {
+            let node = &mut self.nodes[host];
+            if node.inbox.is_empty() && node.deadline.is_none_or(|deadline| deadline > self.now) {
+                continue;
+            }
+            let mut outbox = Outbox::default();
+            let inbox = std::mem::take(&mut node.inbox);
+            node.deadline = drive::round(&mut node.host, self.now, inbox, &mut outbox).deadline;
+            self.carry(host, outbox);
+            self.measure(host);
+        }
+        while let Some(((at, place), ())) = self.alarms.first_key_value()
+            && *at <= self.now
+        {
+            self.ready.push(*place);
+            self.alarms.remove(&(*at, *place));
+        }
+        self.drive_programs();
+        true
+    }
+
+    fn arrive(&mut self, link: usize, end: End, packet: Vec<u8>) {
+        let Ok(host) = self.scenario.host(&self.scenario.links[link].between[end.index()]) else { return };
+        let sighting = Sighting {
+            at: self.now,
+            host,
+            link,
+            is_sent: false,
+            packet: &packet,
+            segment: Segment::parse(&packet),
+        };
+        self.tap.see(&sighting, end.index());
+        self.violations.extend(self.watchers.see(&sighting));
+        let node = &mut self.nodes[host];
+        let interface = node.interfaces.iter().position(|at| *at == (link, end)).unwrap_or_default();
+        let received = Received {
+            vnet: VnetHdr::default(),
+            buffer_bytes: packet.len() as u32,
+            bytes: Bytes::from(packet),
+        };
+        node.inbox.push((InterfaceId(interface as u32), received));
+    }
+
+    /// Takes a host's outputs after a call.
+    fn settle(&mut self, host: usize) {
+        let node = &mut self.nodes[host];
+        let mut outbox = Outbox::default();
+        node.deadline = drive::settle(&mut node.host, self.now, &mut outbox).deadline;
+        self.carry(host, outbox);
+    }
+
+    fn carry(&mut self, host: usize, outbox: Outbox) {
+        for packet in outbox.packets {
+            let (link, end) = self.nodes[host].interfaces[packet.interface.0 as usize];
+            let mut octets = Vec::with_capacity(packet.len());
+            octets.extend_from_slice(packet.header.as_slice());
+            octets.extend_from_slice(&packet.payload);
+            let sighting = Sighting {
+                at: self.now,
+                host,
+                link,
+                is_sent: true,
+                packet: &octets,
+                segment: Segment::parse(&octets),
+            };
+            self.tap.see(&sighting, end.index());
+            self.violations.extend(self.watchers.see(&sighting));
+            self.paths[link].send(self.now, end, octets);
+        }
+        for event in outbox.events {
+            match event {
+                Event::Ready(id) => self.ready.extend(self.nodes[host].sockets.get(&id)),
+                Event::Incoming(listener) => self.accept(host, listener),
+            }
+        }
+        for event in outbox.pm_events {
+            if let PmEvent::SubClosed { reset: Some(reset), .. } = event {
+                *self.reset_reasons.entry(reset.reason).or_default() += 1;
+            }
+        }
+    }
+
+    fn accept(&mut self, host: usize, listener: ListenerId) {
+        let Some((_, traffic)) = self.nodes[host].listeners.iter().copied().find(|(id, _)| *id == listener)
+        else {
+            return;
+        };
+        while let Some(id) = self.nodes[host].host.accept(listener) {
+            let remote = self.nodes[host].host.info(id).ok().map(|info| info.remote);
+            let waiting = |c: &Connection| c.traffic == traffic && c.programs[1].id.is_none();
+            let by_address = self.connections.iter().position(|c| {
+                let client = &self.nodes[c.hosts[0]].host;
+                let local = c.programs[0].id.and_then(|id| client.info(id).ok()).map(|info| info.local);
+                waiting(c) && local.is_some() && local == remote
+            });
+            let Some(place) = by_address.or_else(|| self.connections.iter().position(waiting)) else {
+                // Its other end has gone, and a later one is not to be taken for it.
+                self.nodes[host].host.abort(self.now, id);
+                continue;
+            };
+            self.nodes[host].sockets.insert(id, Place { connection: place, side: 1 });
+            let connection = &mut self.connections[place];
+            connection.is_paired = by_address.is_some();
+            connection.programs[1].open(self.now, id);
+            self.ready.push(Place { connection: place, side: 1 });
+        }
+    }
+
+    fn start_connections(&mut self) {
+        for traffic in 0..self.starts.len() {
+            while self.starts[traffic].0 <= self.now
+                && self.starts[traffic].1 < self.scenario.traffic[traffic].connections
+            {
+                let spec = &self.scenario.traffic[traffic];
+                let (at, number) = self.starts[traffic];
+                self.starts[traffic] = (at + spec.every.duration(), number + 1);
+                let Ok(hosts) =
+                    self.scenario.host(&spec.from).and_then(|a| Ok([a, self.scenario.host(&spec.to)?]))
+                else {
+                    return;
+                };
+                let Ok(remote) = self.scenario.destination(traffic) else { return };
+                let mut programs = program::pair(spec, self.now);
+                let mut options = ConnectOptions::new(remote);
+                options.protocol = spec.protocol();
+                let place = Place { connection: self.connections.len(), side: 0 };
+                let node = &mut self.nodes[hosts[0]];
+                match node.host.connect(self.now, &options) {
+                    Ok(id) => {
+                        programs[0].open(self.now, id);
+                        node.sockets.insert(id, place);
+                        self.open += 2;
+                    }
+                    Err(_) => {
+                        programs[0].outcome = Outcome::Failed("cannot connect");
+                        programs[1].outcome = Outcome::Absent;
+                    }
+                }
+                self.connections.push(Connection {
+                    traffic,
+                    number,
+                    hosts,
+                    started_at: self.now,
+                    programs,
+                    is_paired: false,
+                });
+                self.ready.push(place);
+                self.settle(hosts[0]);
+            }
+        }
+    }
+
+    fn drive_programs(&mut self) {
+        while let Some(place) = self.ready.pop() {
+            let connection = &mut self.connections[place.connection];
+            let host = connection.hosts[place.side];
+            let other = &connection.programs[1 - place.side];
+            let (peer_written, peer_script) =
+                (connection.is_paired.then_some(other.written), other.peer_script());
+            let program = &mut connection.programs[place.side];
+            if program.id.is_none() || program.outcome.is_over() {
+                continue;
+            }
+            let was = program.wake_at;
+            program.drive(self.now, &mut self.nodes[host].host, peer_written, &peer_script);
+            if let Some(at) = was {
+                self.alarms.remove(&(at, place));
+            }
+            if let Some(at) = program.wake_at {
+                self.alarms.insert((at, place), ());
+            }
+            if let Some(violation) = program.violation.take() {
+                let name = &self.scenario.traffic[connection.traffic].name;
+                self.violations.push(format!("{name} {}: {violation}", connection.number));
+            }
+            if program.outcome.is_over() {
+                self.end(place);
+            }
+            self.settle(host);
+        }
+    }
+
+    /// An end is over.
+    fn end(&mut self, place: Place) {
+        let connection = &mut self.connections[place.connection];
+        let took = Self::since_start(self.now).0 - Self::since_start(connection.started_at).0;
+        let program = &mut connection.programs[place.side];
+        if let Some(id) = program.id {
+            self.nodes[connection.hosts[place.side]].sockets.remove(&id);
+        }
+        self.open -= 1;
+        let is_whole = matches!(
+            self.scenario.traffic[connection.traffic].load,
+            Load::Bulk { .. } | Load::HalfClose { .. }
+        );
+        if is_whole && place.side == 0 && program.outcome.is_complete() {
+            program.latencies.push(Span(took));
+        }
+        // Who never was accepted will not be.
+        let [client, server] = &mut connection.programs;
+        if !client.outcome.is_complete()
+            && client.outcome.is_over()
+            && server.id.is_none()
+            && server.outcome == Outcome::Unfinished
+        {
+            server.outcome = Outcome::Absent;
+            self.open -= 1;
+        }
+    }
+
+    /// Buffers stay within their bounds.
+    fn measure(&mut self, host: usize) {
+        // Every connection is asked: not at every step where there are many.
+        let node = &self.nodes[host];
+        if !self.steps.is_multiple_of(1 + node.host.connection_count() as u64) {
+            return;
+        }
+        let held = node.host.accounting();
+        self.memory_peak[host] = self.memory_peak[host].max(held.buffered_bytes);
+        let Ok(config) = self.scenario.hosts[host].config() else { return };
+        let each = config.tcp.send_buffer_bytes.get() as usize + config.tcp.recv_buffer_bytes.get() as usize;
+        if held.buffered_bytes > each * held.connections {
+            let name = &self.scenario.hosts[host].name;
+            self.violations.push(format!(
+                "{name} holds {} octets for {} connections, above {each} each, at {}",
+                held.buffered_bytes,
+                held.connections,
+                self.elapsed()
+            ));
+        }
+    }
+
+    fn do_events(&mut self) {
+        while let Some(place) = self.events.last().copied()
+            && START + self.scenario.events[place].at.duration() <= self.now
+        {
+            self.events.pop();
+            let event = self.scenario.events[place].clone();
+            let Ok(link) = self.scenario.link(&event.link) else { continue };
+            self.act(link, &event.action);
+            self.watchers.happened(self.now, &event);
+        }
+    }
+
+    fn act(&mut self, link: usize, action: &Action) {
+        let spec = self.scenario.links[link].clone();
+        let Ok(host) = self.scenario.host(&spec.between[0]) else { return };
+        let interface = self.nodes[host].interfaces.iter().position(|at| *at == (link, End::First));
+        let interface = InterfaceId(interface.unwrap_or_default() as u32);
+        match action {
+            Action::Cut => self.paths[link].cut(),
+            Action::Restore => self.paths[link].restore(),
+            Action::Down => {
+                self.paths[link].cut();
+                self.nodes[host].host.set_link(self.now, interface, LinkState::Down);
+            }
+            Action::Up => {
+                self.paths[link].restore();
+                self.nodes[host].host.set_link(self.now, interface, LinkState::Up);
+            }
+            Action::AddAddress(text) => self.add_address(host, interface, text),
+            Action::RemoveAddress(address) => self.remove_address(host, interface, *address),
+            Action::Roam(text) => {
+                let held: Vec<IpAddr> = self.addresses_on(link);
+                // The new address first, so that the connection is never without one.
+                self.add_address(host, interface, text);
+                for address in held {
+                    self.remove_address(host, interface, address);
+                }
+            }
+            Action::Shape(shape) => self.paths[link].reshape(self.now, &spec, *shape),
+            Action::Mtu(mtu) => {
+                for end in End::BOTH {
+                    let Ok(host) = self.scenario.host(&spec.between[end.index()]) else { continue };
+                    let node = &mut self.nodes[host];
+                    let interface =
+                        node.interfaces.iter().position(|at| *at == (link, end)).unwrap_or_default();
+                    node.host.set_mtu(self.now, InterfaceId(interface as u32), *mtu);
+                }
+            }
+        }
+        for host in 0..self.nodes.len() {
+            self.settle(host);
+        }
+    }
+
+    /// Addresses that the first host has on a link by now, as the scenario and its events gave them.
+    fn addresses_on(&self, link: usize) -> Vec<IpAddr> {
+        let mut held: Vec<IpAddr> =
+            self.scenario.addresses(link).map(|[first, _]| first.address).into_iter().collect();
+        for event in &self.scenario.events {
+            if START + event.at.duration() >= self.now || self.scenario.link(&event.link) != Ok(link) {
+                continue;
+            }
+            match &event.action {
+                Action::AddAddress(text) => {
+                    held.extend(parse_new_address(text).map(|(cidr, _)| cidr.address));
+                }
+                Action::Roam(text) => {
+                    held = parse_new_address(text).map(|(cidr, _)| cidr.address).into_iter().collect()
+                }
+                Action::RemoveAddress(address) => held.retain(|one| one != address),
+                Action::Cut
+                | Action::Restore
+                | Action::Down
+                | Action::Up
+                | Action::Shape(_)
+                | Action::Mtu(_) => {}
+            }
+        }
+        held
+    }
+
+    fn add_address(&mut self, host: usize, interface: InterfaceId, text: &str) {
+        let Ok((cidr, flags)) = parse_new_address(text) else { return };
+        let host = &mut self.nodes[host].host;
+        host.add_address(self.now, interface, cidr);
+        if let Some(flags) = flags {
+            // An endpoint that is refused is one that the path manager has no room for.
+            let _ = host.command(self.now, &PmCommand::AddAddr(Endpoint::new(cidr.address, flags)));
+        }
+    }
+
+    /// As a network manager does: the endpoint goes with its address, and what the path manager has to say
+    /// leaves while the address is still there.
+    fn remove_address(&mut self, host: usize, interface: InterfaceId, address: IpAddr) {
+        let stack = &mut self.nodes[host].host;
+        let endpoints = match stack.command(self.now, &PmCommand::DumpAddr { token: None }) {
+            Ok(PmReply::Endpoints(endpoints)) => endpoints,
+            Ok(PmReply::Done | PmReply::Endpoint(_) | PmReply::Limits { .. }) | Err(_) => Vec::new(),
+        };
+        let command = match endpoints.iter().find(|e| e.address == address).and_then(|e| e.id) {
+            Some(id) => PmCommand::DelAddr { id, address: None },
+            None => PmCommand::DelAddr { id: AddressId(0), address: Some(address) },
+        };
+        // Refused where no connection has it.
+        let _ = stack.command(self.now, &command);
+        self.settle(host);
+        self.nodes[host].host.remove_address(self.now, interface, address);
+    }
+}
+
+/// The host holds no connection, no request and no memory of one.
+fn is_empty(host: &Host) -> bool {
+    let held = host.accounting();
+    held.connections + held.half_open + held.flows + held.tokens + held.time_wait + held.buffered_bytes == 0
+}

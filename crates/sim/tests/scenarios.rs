@@ -1,0 +1,72 @@
+//! Every file of `scenarios/` runs, and comes out as its `[expect]` says.
+
+use std::path::PathBuf;
+
+use polytcp_sim::{Scenario, Watchers, run};
+
+fn files() -> Vec<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("the folder of scenarios")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(path: &PathBuf) -> Scenario {
+    let text = std::fs::read_to_string(path).expect("a readable file");
+    Scenario::parse(&text).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()))
+}
+
+#[test]
+fn every_scenario_comes_out_as_its_file_expects() {
+    let mut faults = Vec::new();
+    for path in files() {
+        let scenario = read(&path);
+        let (report, _) = run(&scenario, Watchers::default()).expect("a world");
+        println!("{}\n{}", path.display(), report.to_text());
+        for fault in scenario.expect.judge(&report) {
+            faults.push(format!("{}: {fault}", path.display()));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn a_scenario_that_is_written_reads_back_as_it_was() {
+    for path in files() {
+        let scenario = read(&path);
+        let again = Scenario::parse(&scenario.to_toml());
+        assert_eq!(again.as_ref(), Ok(&scenario), "{}\n{}", path.display(), scenario.to_toml());
+    }
+}
+
+#[test]
+fn a_seed_replays_a_run_and_another_seed_gives_another() {
+    let mut scenario = read(&files()[0]);
+    let hash = |scenario: &Scenario| run(scenario, Watchers::default()).expect("a world").0.hash;
+    let first = hash(&scenario);
+    assert_eq!(first, hash(&scenario));
+    scenario.seed += 1;
+    assert_ne!(first, hash(&scenario));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_one_line_with_the_place() {
+    let text = std::fs::read_to_string(&files()[0]).expect("a readable file");
+    for (from, to, said) in [
+        ("limit =", "limitt =", "unknown field `limitt`"),
+        ("delay = \"", "delay = \"x", "is not a time"),
+        ("kind = \"bulk\"", "kind = \"bulk\", uphill = 1", "unknown field `uphill`"),
+        ("from = \"", "from = \"nobody", "there is no host `nobody"),
+    ] {
+        let broken = text.replacen(from, to, 1);
+        assert_ne!(broken, text, "{from}");
+        let fault = Scenario::parse(&broken).expect_err(to);
+        assert!(fault.contains(said) && !fault.contains('\n'), "{fault}");
+        let has_place = fault.starts_with("line ") || fault.starts_with("traffic 1 (");
+        assert!(has_place, "{fault}");
+    }
+}

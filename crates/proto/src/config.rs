@@ -40,6 +40,9 @@ pub struct TcpConfig {
     /// Consecutive retransmission timeouts before a flow is given up (`net.ipv4.tcp_retries2`).
     /// Default 15, at least 100 s as RFC 9293 §3.8.3 (R2) asks.
     pub retries2: u8,
+    /// Whether a flow finds out that a retransmission timeout was spurious (F-RTO, RFC 5682;
+    /// `net.ipv4.tcp_frto`). Default true.
+    pub frto: bool,
     /// How long a closed four-tuple is remembered. Default 60 s as Linux (RFC 9293 says 2 MSL = 4 min).
     pub time_wait: Duration,
     /// Entries in TIME-WAIT at most; at the limit the oldest goes (`net.ipv4.tcp_max_tw_buckets`).
@@ -74,6 +77,7 @@ impl Default for TcpConfig {
             syn_retries: 6,
             synack_retries: 5,
             retries2: 15,
+            frto: true,
             time_wait: Duration::from_secs(60),
             time_wait_max: 65_536,
             fin_timeout: Duration::from_secs(60),

@@ -22,6 +22,8 @@ mod mptcp_data;
 mod mptcp_fail;
 #[path = "script/mptcp_join.rs"]
 mod mptcp_join;
+#[path = "script/spurious.rs"]
+mod spurious;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

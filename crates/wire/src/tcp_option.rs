@@ -108,6 +108,12 @@ impl SackBlocks {
         &self.blocks[..self.len()]
     }
 
+    /// The blocks in their order, to bring them into another.
+    pub fn as_mut_slice(&mut self) -> &mut [SackBlock] {
+        let len = self.len();
+        &mut self.blocks[..len]
+    }
+
     /// The blocks in their order.
     pub fn iter(&self) -> core::slice::Iter<'_, SackBlock> {
         self.as_slice().iter()

@@ -3,24 +3,15 @@
 use polytcp_wire::mptcp::MptcpOption;
 
 use super::cc::{AckSample, LostSegment, Sibling};
+use super::delivered::Delivered;
 use super::extension::{Abort, Extension};
 use super::flow::{Env, Flow, OwnFin, SendHalf};
-use super::rate::Newest;
 use super::recovery::prr::{Delivery, Prr};
-use super::recovery::scoreboard::{Judgement, Sent};
+use super::recovery::scoreboard::Judgement;
+use super::recovery::undo::Undo;
 use super::recovery::{Episode, TimerKind};
 use super::segment::Segment;
-use crate::seq::SeqNum;
-use crate::time::{Duration, Instant};
-
-/// What one acknowledgement delivered.
-#[derive(Default)]
-struct Delivered {
-    bytes: u32,
-    rtt: Option<Duration>,
-    newest: Option<Newest>,
-    retransmitted: bool,
-}
+use crate::time::Instant;
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// Processes acknowledgement, window and options of an acceptable segment. `None`: the segment has
@@ -73,7 +64,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             .any(|option| !matches!(option, MptcpOption::Dss(dss) if !dss.data_fin));
         let prior_in_flight = self.snd.board.in_flight();
         self.snd.rate.before_ack(env.now, prior_in_flight);
-        let mut delivered = self.take_delivered(env, segment);
+        let delivered = self.take_delivered(env, segment);
         if segment.ack.after(snd_una) {
             self.on_cumulative_progress(env, segment, ext);
         } else if !self.sack
@@ -86,76 +77,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         {
             self.on_duplicate_ack(env.now);
         }
-        // Karn's rule (RFC 6298 §3): an acknowledgement that covers anything sent twice measures nothing.
-        if let Some(sample) = delivered.rtt.take().filter(|_| !delivered.retransmitted) {
+        if let Some(sample) = self.round_trip(env.now, &delivered) {
             self.rtt.on_sample(sample, env.now);
         }
+        self.end_or_undo(env, &delivered, segment.ack.after(snd_una));
         self.react(env, segment, &delivered, prior_in_flight, ext.siblings());
         Ok(Some(held))
-    }
-
-    /// Takes the cumulative and selective acknowledgements into the scoreboard.
-    fn take_delivered(&mut self, env: &mut Env<'_>, segment: &Segment) -> Delivered {
-        let now = env.now;
-        let mut out = Delivered::default();
-        let echoed = self.stamps.and(segment.options.timestamps).map(|ts| ts.ecr);
-        let offset = self.stamps.map_or(0, |s| s.offset);
-        let min_rtt = self.rtt.min_rtt();
-        let rack = &mut self.recovery.rack;
-        let mut on = |sent: &Sent<S>| {
-            out.bytes += sent.len;
-            let age = now.since(sent.last_sent);
-            let again = sent.transmissions > 1;
-            let spurious = again
-                && (echoed.is_some_and(|ecr| {
-                    SeqNum(ecr).before(SeqNum(super::opening::timestamp_at(sent.last_sent, offset)))
-                }) || min_rtt.is_some_and(|min| age < min));
-            rack.on_delivered(now, sent, spurious);
-            out.retransmitted |= again;
-            if !again {
-                // Karn's rule (RFC 6298 §3): only what was sent once is measured; the youngest counts.
-                out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
-            }
-            out.newest = Some(Newest::later(out.newest, sent));
-        };
-        self.snd.board.ack(segment.ack, &mut on);
-        if self.sack {
-            let blocks = segment.options.sack;
-            for (i, block) in blocks.iter().enumerate() {
-                let (left, right) = (SeqNum(block.left), SeqNum(block.right));
-                // RFC 2883 §4: a first block below the cumulative acknowledgement, or inside the second
-                // block, reports a duplicate.
-                let below = !right.after(segment.ack);
-                let inside = blocks
-                    .as_slice()
-                    .get(1)
-                    .is_some_and(|next| !left.before(SeqNum(next.left)) && !right.after(SeqNum(next.right)));
-                if i == 0 && (below || inside) {
-                    env.counters.tcp_dsack_recv += 1;
-                    self.recovery.rack.on_duplicate_report();
-                    self.recovery.tail_probe = None;
-                    continue;
-                }
-                let mut on = |sent: &Sent<S>| {
-                    out.bytes += sent.len;
-                    let spurious =
-                        sent.transmissions > 1 && min_rtt.is_some_and(|min| now.since(sent.last_sent) < min);
-                    self.recovery.rack.on_delivered(now, sent, spurious);
-                    out.retransmitted |= sent.transmissions > 1;
-                    if sent.transmissions == 1 {
-                        let age = now.since(sent.last_sent);
-                        out.rtt = Some(out.rtt.map_or(age, |best| best.min(age)));
-                    }
-                    out.newest = Some(Newest::later(out.newest, sent));
-                };
-                self.snd.board.sack(left, right, &mut on);
-            }
-        }
-        if out.bytes > 0 {
-            self.snd.rate.on_delivered(now, out.bytes);
-            self.recovery.on_progress();
-        }
-        out
     }
 
     fn on_cumulative_progress<X>(&mut self, env: &mut Env<'_>, segment: &Segment, ext: &mut X)
@@ -218,17 +145,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     ) {
         let now = env.now;
         let snd_una = self.snd.board.snd_una();
-        let partial = match self.recovery.episode {
-            Episode::Open => false,
-            Episode::Fast { until, .. } | Episode::Loss { until } => snd_una.before(until),
-        };
-        if !partial && !self.recovery.in_open() {
-            self.leave_recovery(now);
-        } else if partial
-            && !self.sack
-            && delivered.bytes > 0
-            && matches!(self.recovery.episode, Episode::Fast { .. })
-        {
+        if !self.sack && delivered.bytes > 0 && matches!(self.recovery.episode, Episode::Fast { .. }) {
             // RFC 6582 §3.2 step 5: a partial acknowledgement reveals the next loss.
             self.mark_front_lost(now);
         }
@@ -304,6 +221,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     pub(super) fn enter_fast_recovery(&mut self, env: &mut Env<'_>, prior_in_flight: u32) {
         self.cc.on_loss(env.now, prior_in_flight);
+        self.begin_undo();
         if self.sack {
             env.counters.tcp_sack_recovery += 1;
         } else {
@@ -315,11 +233,16 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         };
     }
 
-    fn leave_recovery(&mut self, now: Instant) {
-        if matches!(self.recovery.episode, Episode::Fast { .. }) {
-            self.cc.on_recovery_exit(now);
+    /// The window is reduced: from now on it is watched whether that was needed.
+    pub(super) fn begin_undo(&mut self) {
+        let board = &self.snd.board;
+        let mut undo = Undo::new(board.snd_una());
+        let earlier = board.retransmitted_bytes();
+        if earlier > 0 {
+            // A tail loss probe on its way may be reported as a duplicate too.
+            let first = board.iter().filter(|sent| sent.in_retransmission).map(|sent| sent.last_sent).min();
+            undo.on_resent(earlier, first.and_then(|at| self.timestamp(at)).map(|ts| ts.val));
         }
-        self.recovery.rack.on_recovery_exit();
-        self.recovery.episode = Episode::Open;
+        self.recovery.undo = Some(undo);
     }
 }

@@ -6,6 +6,7 @@
 pub mod ack;
 mod acked;
 pub mod cc;
+mod delivered;
 pub mod extension;
 pub mod flow;
 pub mod isn;
@@ -16,6 +17,7 @@ mod recv;
 pub mod rtt;
 pub mod segment;
 mod send;
+mod spurious;
 pub mod time_wait;
 mod timers;
 mod usage;

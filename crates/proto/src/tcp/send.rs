@@ -136,6 +136,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !self.may_send_at(env.now) {
             return None;
         }
+        if self.prefers_new_data() {
+            if self.snd.queue.is_empty() {
+                self.ask_for_new_data();
+            }
+            return None;
+        }
         let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
         let room = self.cwnd_room();
         if room < mss.min(self.snd.board.get(index)?.len) {
@@ -151,8 +157,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let len = self.snd.board.get(index)?.len;
-        let at_send = self.snd.rate.on_send(env.now, self.snd.board.in_flight(), len);
+        let numbers = self.snd.board.get(index)?.len;
+        let at_send = self.snd.rate.on_send(env.now, self.snd.board.in_flight(), numbers);
         let sent = self.snd.board.retransmitted(index, env.now, at_send)?;
         let (seq, bytes, tag, fin) = (sent.seq, sent.bytes.clone(), sent.tag.clone(), sent.fin);
         let len = bytes.len() as u32;
@@ -160,6 +166,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.totals.bytes_retransmitted += u64::from(len);
         self.totals.retransmissions += 1;
         env.counters.retrans_segs += 1;
+        let stamp = self.timestamp(env.now).map(|ts| ts.val);
+        if let Some(undo) = &mut self.recovery.undo {
+            undo.on_resent(numbers, stamp);
+        }
         match &mut self.recovery.episode {
             Episode::Fast { prr, .. } => {
                 prr.on_sent(len);
@@ -200,6 +210,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.cc.on_idle(env.now, idle, self.rtt.rto());
         }
         let out = self.send_front(env, ext, take);
+        self.on_new_data_sent();
         self.rearm_after_send(env.now);
         out
     }

@@ -1,7 +1,7 @@
 //! A flow's timers: retransmission timeout, tail loss probe, reordering, persist, keepalive.
 
 use super::flow::{End, Env, Flow, OwnFin};
-use super::recovery::{Episode, TimerKind};
+use super::recovery::{Episode, Frto, TimerKind};
 use crate::time::{Duration, Instant};
 
 /// What a peer's delayed acknowledgement may add to a lone segment's round trip before it is probed.
@@ -24,7 +24,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             .filter(|_| self.may_keep_alive())
             .map(|idle| self.keepalive_at(config, idle));
         let pace = self.paced_until(now);
-        [timer, ack, keepalive, pace].into_iter().flatten().min()
+        let new_data = self.new_data_deadline(now);
+        [timer, ack, keepalive, pace, new_data].into_iter().flatten().min()
     }
 
     /// Sets the timer for what is on the way; called whenever that changes.
@@ -75,6 +76,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// Does what became due at `env.now`.
     pub fn handle_timeout(&mut self, env: &mut Env<'_>) -> Option<End> {
+        self.give_up_new_data();
         if let Some((at, kind)) = self.recovery.timer
             && at <= env.now
         {
@@ -129,6 +131,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.recovery.suspect();
         let first = matches!(self.recovery.episode, Episode::Open);
         let in_flight = self.snd.board.in_flight();
+        // RFC 5682 §3.1: in fast recovery acknowledgements of originals prove nothing.
+        let may_tell = first || matches!(self.recovery.episode, Episode::Loss { .. });
+        let frto = if env.config.frto && self.sack && may_tell { Frto::Started } else { Frto::Off };
+        if first {
+            self.begin_undo();
+        }
         if self.snd.board.is_reneging() {
             // RFC 2018 §8: after a timeout, what was only reported selectively may be gone.
             self.snd.board.clear_sacked();
@@ -138,7 +146,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.rtt.on_rto();
         self.recovery.tail_probe = None;
         self.recovery.duplicate_acks = 0;
-        self.recovery.episode = Episode::Loss { until: self.snd.board.snd_nxt() };
+        self.recovery.episode = Episode::Loss { until: self.snd.board.snd_nxt(), frto };
         self.snd.pace_next = env.now;
         None
     }

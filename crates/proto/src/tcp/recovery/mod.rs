@@ -4,17 +4,20 @@
 //! | --- | --- | --- |
 //! | [`scoreboard`] | the sent segments and what the peer said of each | 2018, 6675 |
 //! | [`rack`] | loss by time since a later segment arrived | 8985 §6 |
-//! | [`prr`] | the window while recovering | 6937 |
+//! | [`prr`] | the window while recovering | 9937 |
+//! | `undo` | whether it was needless | 3522, 3708, 4015 |
 //! | this file | episodes, the one retransmission timer, tail loss probes | 6298, 8985 §7 |
 
 pub mod prr;
 pub mod rack;
 pub mod scoreboard;
+pub(super) mod undo;
 
 use crate::seq::SeqNum;
 use crate::time::Instant;
 use prr::Prr;
 use rack::Rack;
+use undo::Undo;
 
 /// Which episode the flow is in.
 #[derive(Clone, Debug)]
@@ -24,7 +27,22 @@ pub(super) enum Episode {
     /// Fast recovery until everything up to `until` is acknowledged.
     Fast { until: SeqNum, prr: Prr },
     /// After a retransmission timeout, until everything up to `until` is acknowledged.
-    Loss { until: SeqNum },
+    Loss { until: SeqNum, frto: Frto },
+}
+
+/// How far F-RTO is: whether the timeout was spurious (RFC 5682 §3.1, with SACK).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Frto {
+    /// It was not, or cannot be told.
+    Off,
+    /// The first segment left again (step 1).
+    Started,
+    /// That was acknowledged: new data is to leave if there is any (step 2).
+    WantsNew,
+    /// The layer above was asked for it.
+    AskedForNew,
+    /// New data is on the way (step 3).
+    Verifying,
 }
 
 /// What the retransmission timer is for; there is one at a time, as in Linux.
@@ -60,6 +78,10 @@ pub struct Recovery {
     pub(super) duplicate_acks: u8,
     /// Timeouts in a row without progress.
     pub(super) timeouts: u8,
+    /// What tells that the latest reduction of the window was needless.
+    pub(super) undo: Option<Undo>,
+    /// Octets that the peer reported to have twice.
+    pub(super) reported_bytes: u64,
     suspect: bool,
 }
 
@@ -73,6 +95,8 @@ impl Recovery {
             probe_wanted: false,
             duplicate_acks: 0,
             timeouts: 0,
+            undo: None,
+            reported_bytes: 0,
             suspect: false,
         }
     }

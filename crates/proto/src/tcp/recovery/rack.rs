@@ -17,6 +17,8 @@ pub struct Rack {
     reordering_seen: bool,
     window_steps: u32,
     window_persists: u8,
+    /// The window was widened, and again only when all up to here is acknowledged (RACK.dsack_round).
+    widened_until: Option<SeqNum>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,20 +37,20 @@ impl Rack {
             reordering_seen: false,
             window_steps: 1,
             window_persists: WINDOW_PERSISTS,
+            widened_until: None,
         }
     }
 
     /// A segment was acknowledged, cumulatively or selectively (RFC 8985 §6.2 steps 1 to 3).
     ///
     /// `spurious` tells that the acknowledgement answers an earlier transmission of it (by timestamp, or
-    /// because it came sooner than any round trip).
-    pub fn on_delivered<T>(&mut self, now: Instant, sent: &Sent<T>, spurious: bool) {
+    /// because it came sooner than any round trip). Returns whether it came later than one with higher numbers.
+    pub fn on_delivered<T>(&mut self, now: Instant, sent: &Sent<T>, spurious: bool) -> bool {
         if sent.transmissions > 1 && spurious {
-            return;
+            return false;
         }
-        if sent.end().before(self.highest) && sent.transmissions == 1 {
-            self.reordering_seen = true;
-        }
+        let reordered = sent.end().before(self.highest) && sent.transmissions == 1;
+        self.reordering_seen |= reordered;
         self.highest = self.highest.max(sent.end());
         let later = self.latest.is_none_or(|latest| {
             sent.last_sent > latest.sent || (sent.last_sent == latest.sent && sent.end().after(latest.end))
@@ -57,12 +59,23 @@ impl Rack {
             self.latest =
                 Some(Latest { sent: sent.last_sent, end: sent.end(), rtt: now.since(sent.last_sent) });
         }
+        reordered
     }
 
-    /// The peer reported that a segment came twice: reordering was mistaken for loss.
-    pub fn on_duplicate_report(&mut self) {
+    /// The peer reported that a segment came twice: reordering was mistaken for loss. The window widens once per
+    /// round trip (RFC 8985 §6.2 step 4).
+    pub fn on_duplicate_report(&mut self, snd_una: SeqNum, snd_nxt: SeqNum) {
+        if self.widened_until.is_some_and(|until| snd_una.before(until)) {
+            return;
+        }
+        self.widened_until = Some(snd_nxt);
         self.window_steps = (self.window_steps + 1).min(254);
         self.window_persists = WINDOW_PERSISTS;
+    }
+
+    /// Something taken for lost was only late.
+    pub fn on_reordering(&mut self) {
+        self.reordering_seen = true;
     }
 
     /// A recovery episode ended.
@@ -149,6 +162,28 @@ mod tests {
         assert_eq!(verdict, Judgement::Stop);
         let verdict = rack.judge(Instant::from_millis(99), rtt, rtt, true, &mut None)(&sent(200, 1));
         assert_eq!(verdict, Judgement::Wait);
+    }
+
+    #[test]
+    fn duplicates_widen_the_window_once_a_round_trip_and_for_sixteen_recoveries() {
+        let mut rack = Rack::new(SeqNum(0));
+        let rtt = Some(Duration::from_millis(40));
+        let window = |rack: &Rack| rack.window(rtt, rtt, false).as_millis();
+        assert_eq!(window(&rack), 10);
+        rack.on_duplicate_report(SeqNum(100), SeqNum(500));
+        rack.on_duplicate_report(SeqNum(499), SeqNum(900));
+        assert_eq!(window(&rack), 20);
+        rack.on_duplicate_report(SeqNum(500), SeqNum(900));
+        assert_eq!(window(&rack), 30);
+        rack.on_duplicate_report(SeqNum(900), SeqNum(1000));
+        rack.on_duplicate_report(SeqNum(1000), SeqNum(1100));
+        assert_eq!(window(&rack), 40, "never more than a round trip");
+        for _ in 0..15 {
+            rack.on_recovery_exit();
+        }
+        assert_eq!(window(&rack), 40);
+        rack.on_recovery_exit();
+        assert_eq!(window(&rack), 10);
     }
 
     #[test]

@@ -50,6 +50,17 @@ impl Script {
         self.collect();
     }
 
+    /// The timestamp of the host that the peer would echo now, on the first subflow.
+    pub fn echo(&self) -> u32 {
+        self.lines[0].ts_recent
+    }
+
+    /// The peer echoes this timestamp until the host sends another.
+    pub fn echoes(&mut self, ts: u32) -> &mut Self {
+        self.lines[0].ts_recent = ts;
+        self
+    }
+
     /// Time passes in which the host sends nothing; what it sends at the end of it is what comes next.
     #[track_caller]
     pub fn after(&mut self, wait: Duration) -> &mut Self {

@@ -62,6 +62,15 @@ pub struct TcpConfig {
     /// Connections that may wait in one listener for their `accept`, half-open ones apart. Default
     /// 4096 (`net.core.somaxconn`).
     pub backlog_max: usize,
+    /// Whether requests beyond a listener's backlog are answered with SYN cookies
+    /// (`net.ipv4.tcp_syncookies`). Default [`SynCookies::WhenFull`].
+    pub syncookies: SynCookies,
+    /// Requests of one listener at most while SYN cookies are off (`net.ipv4.tcp_max_syn_backlog`); the last
+    /// quarter is kept for peers that are known, of which there are none. Default 4096.
+    pub max_syn_backlog: usize,
+    /// Whether a third ACK that finds the accept queue full is answered with a reset instead of being
+    /// dropped (`net.ipv4.tcp_abort_on_overflow`). Default false: the peer repeats.
+    pub abort_on_overflow: bool,
     /// Only for tests: initial sequence numbers lie within this many bytes before their wrap. Default
     /// `None`.
     pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
@@ -86,9 +95,24 @@ impl Default for TcpConfig {
             keepalive_probes: 9,
             delayed_ack: Duration::from_millis(40),
             backlog_max: 4_096,
+            syncookies: SynCookies::WhenFull,
+            max_syn_backlog: 4_096,
+            abort_on_overflow: false,
             isn_near_wrap_bytes: None,
         }
     }
+}
+
+/// When SYN cookies are sent; each stands for the value of Linux's sysctl.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SynCookies {
+    /// 0: never; requests beyond the backlog are dropped.
+    Off,
+    /// 1: for requests beyond the backlog.
+    #[default]
+    WhenFull,
+    /// 2: for every request.
+    Always,
 }
 
 impl TcpConfig {

@@ -119,7 +119,10 @@ counters! {
     }
     /// TCP: `TcpExt` of /proc/net/netstat.
     TcpExt "TcpExt" {
-        embryonic_rsts "EmbryonicRsts" "Resets received for half-open connections.";
+        syncookies_sent "SyncookiesSent" "SYN cookies sent.";
+        syncookies_recv "SyncookiesRecv" "SYN cookies that came back.";
+        syncookies_failed "SyncookiesFailed" "Third ACKs without a request whose SYN cookie was wrong or old.";
+        embryonic_rsts "EmbryonicRsts" "Requests that ended with a reset, of the peer or for want of room.";
         ofo_pruned "OfoPruned" "Times that out-of-order data was given up for want of receive memory.";
         out_of_window_icmps "OutOfWindowIcmps" "ICMP errors that quote a sequence number outside the window, dropped.";
         time_wait "TW" "Connections that finished TIME-WAIT by its timer.";
@@ -165,7 +168,9 @@ counters! {
         tcp_dsack_ignored_old "TCPDSACKIgnoredOld" "D-SACKs ignored, with or without an old undo state.";
         tcp_dsack_ignored_no_undo "TCPDSACKIgnoredNoUndo" "D-SACKs ignored outside a recovery that could be undone.";
         tcp_spurious_rtos "TCPSpuriousRTOs" "Timeouts that F-RTO found spurious.";
+        tcp_defer_accept_drop "TCPDeferAcceptDrop" "Third ACKs without data dropped because a listener waits for data.";
         tcp_time_wait_overflow "TCPTimeWaitOverflow" "TIME-WAITs left out because there were too many.";
+        tcp_req_q_full_do_cookies "TCPReqQFullDoCookies" "Connection requests answered with a cookie at a full request queue.";
         tcp_req_q_full_drop "TCPReqQFullDrop" "Connection requests dropped at a full request queue.";
         tcp_retrans_fail "TCPRetransFail" "Retransmissions that could not be sent.";
         tcp_rcv_coalesce "TCPRcvCoalesce" "Received segments appended to the one before.";

@@ -4,8 +4,12 @@
 #[path = "script/dsl/mod.rs"]
 mod dsl;
 
+#[path = "script/backlog.rs"]
+mod backlog;
 #[path = "script/close.rs"]
 mod close;
+#[path = "script/cookies.rs"]
+mod cookies;
 #[path = "script/handshake.rs"]
 mod handshake;
 #[path = "script/icmp.rs"]

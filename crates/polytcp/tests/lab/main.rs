@@ -4,7 +4,7 @@
 //! digest), [`watched`] (a device that counts and remembers), [`spoiled`] (one that changes payload), [`world`] (a kernel and a stack with paths
 //! between them), [`transfer`] (bytes from one end to the other), [`verdict`] (what the kernel says about it),
 //! [`bounded`] (nothing hangs). The tests:
-//! [`matrix`], [`checksum`], [`writes`], [`cut`], [`endings`], [`fallback`], [`many`], [`unequal`].
+//! [`matrix`], [`checksum`], [`writes`], [`cut`], [`endings`], [`fallback`], [`many`], [`opening`], [`unequal`].
 
 mod bounded;
 mod checksum;
@@ -13,6 +13,7 @@ mod endings;
 mod fallback;
 mod many;
 mod matrix;
+mod opening;
 mod spoiled;
 mod stream_data;
 mod transfer;

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::passive::Listener;
+use super::passive::{Listener, timeouts_within};
 use super::socket::{
     CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo, ListenError, ListenOptions,
     ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
@@ -115,7 +115,8 @@ impl Host {
         self.listener_generation = self.listener_generation.wrapping_add(1);
         let generation = self.listener_generation;
         let backlog = options.backlog.min(self.config.tcp.backlog_max);
-        let listener = Some(Listener::new(generation, local, options.protocol, backlog));
+        let defer_accept = options.defer_accept.map_or(0, timeouts_within);
+        let listener = Some(Listener::new(generation, local, options.protocol, backlog, defer_accept));
         let index = match self.listeners.iter().position(Option::is_none) {
             Some(free) => {
                 self.listeners[free] = listener;

@@ -133,7 +133,7 @@ impl Host {
         }
         if segment.is_syn() && !segment.is_ack() && !segment.is_rst() {
             self.handle_syn(now, interface, tuple, segment);
-        } else {
+        } else if !self.handle_cookie(now, interface, tuple, segment) {
             self.refuse(interface, tuple, segment);
         }
     }

@@ -14,12 +14,14 @@
 //! | `calls` | the socket calls |
 //! | `demux` | from a packet to its connection |
 //! | `passive` | listeners and handshakes of peers that connect |
+//! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
 //! | `paths` | the path manager's decisions carried out |
 //! | [`drive`] | the loop around a host, the same for the running stack and a simulation |
 //! | `emit` | from a segment to a packet |
 //! | [`wheel`], [`ports`] | timers; ephemeral ports |
 
 mod calls;
+mod cookies;
 mod demux;
 pub mod drive;
 mod emit;
@@ -45,9 +47,11 @@ use crate::packet::{InterfaceId, Transmit};
 use crate::pm::command::PmEvent;
 use crate::pm::kernel::KernelPm;
 use crate::rng::SecretSource;
+use crate::tcp::cookie::Cookies;
 use crate::tcp::isn::InitialNumbers;
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
+use cookies::JoinCookies;
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
 use passive::{HalfOpen, Listener};
@@ -113,6 +117,8 @@ pub struct Host {
     flows: Map<FourTuple, FlowRef>,
     half_open: Map<FourTuple, Box<HalfOpen>>,
     half_open_ready: VecDeque<FourTuple>,
+    cookies: Cookies,
+    join_cookies: JoinCookies,
     tokens: Map<Token, ConnectionId>,
     listeners: Vec<Option<Listener>>,
     listener_generation: u32,
@@ -131,6 +137,7 @@ impl Host {
         let numbers = InitialNumbers::new(&mut *secrets);
         let ports = EphemeralPorts::new(&mut *secrets);
         let map_secret = MapSecret::random(&mut *secrets);
+        let cookies = Cookies::new(&mut *secrets);
         let pm = KernelPm::new(config.mptcp.subflows, config.mptcp.add_addr_accepted);
         Self {
             config,
@@ -144,6 +151,8 @@ impl Host {
             flows: Map::new(map_secret.clone()),
             half_open: Map::new(map_secret.clone()),
             half_open_ready: VecDeque::new(),
+            cookies,
+            join_cookies: JoinCookies::default(),
             tokens: Map::new(map_secret.clone()),
             listeners: Vec::new(),
             listener_generation: 0,

@@ -2,7 +2,8 @@
 //!
 //! A request holds little until its third ACK: the TCP handshake, and what MPTCP promised in the SYN/ACK.
 //! Then it becomes a connection, or a further subflow of one. Requests per listener are bounded by its
-//! backlog; at the limit a SYN is dropped and the peer tries again.
+//! backlog; at the limit a SYN is answered with a cookie (`cookies`), or dropped and the peer tries again.
+//! A full accept queue drops SYNs and third ACKs alike, as in Linux.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -13,6 +14,7 @@ use polytcp_wire::tcp_option::TcpOption;
 
 use super::socket::Protocol;
 use super::{Event, FlowRef, FourTuple, Host, ListenerId, TimerKey, emit};
+use crate::config::SynCookies;
 use crate::mptcp::connection::{Connection, Emission, NewConnection, Role};
 use crate::mptcp::handshake::NewJoin;
 use crate::mptcp::hook::{Mode, capable, reset_reason, understood_capable};
@@ -20,12 +22,14 @@ use crate::mptcp::key::{Key, Nonce, join_hmac};
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
 use crate::seq::SeqNum;
-use crate::tcp::opening::{Agreed, Offer, Opening, OpeningVerdict, window_scale_for};
+use crate::tcp::opening::{Agreed, INITIAL_RTO, Offer, Opening, OpeningVerdict, window_scale_for};
 use crate::tcp::segment::{Outgoing, Segment};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Linux does not repeat SYN/ACKs linearly.
 const LINEAR_TIMEOUTS: u8 = 0;
+/// Linux's `TCP_RTO_MAX`, with which `TCP_DEFER_ACCEPT` counts timeouts.
+const DEFER_RTO_MAX: Duration = Duration::from_secs(120);
 /// RFC 8684 §3.1 wants unique tokens; Linux tries five keys and then speaks plain TCP.
 const KEY_TRIES: u8 = 5;
 /// With [`crate::config::MptcpConfig::idsn_near_wrap_bytes`]: draws until a key is near enough; the
@@ -38,13 +42,37 @@ pub(super) struct Listener {
     pub(super) local: SocketAddr,
     pub(super) protocol: Protocol,
     backlog: usize,
+    /// SYN/ACK timeouts for which a third ACK without data is dropped; 0 without `TCP_DEFER_ACCEPT`.
+    defer_accept: u8,
     pub(super) queue: VecDeque<super::ConnectionId>,
     half_open: usize,
+    /// When a SYN cookie left last.
+    pub(super) cookie_at: Option<Instant>,
 }
 
 impl Listener {
-    pub(super) fn new(generation: u32, local: SocketAddr, protocol: Protocol, backlog: usize) -> Self {
-        Self { generation, local, protocol, backlog, queue: VecDeque::new(), half_open: 0 }
+    pub(super) fn new(
+        generation: u32,
+        local: SocketAddr,
+        protocol: Protocol,
+        backlog: usize,
+        defer_accept: u8,
+    ) -> Self {
+        Self {
+            generation,
+            local,
+            protocol,
+            backlog,
+            defer_accept,
+            queue: VecDeque::new(),
+            half_open: 0,
+            cookie_at: None,
+        }
+    }
+
+    /// The accept queue takes no more: one more than the backlog, as in Linux.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() > self.backlog
     }
 
     fn matches(&self, local: SocketAddr) -> bool {
@@ -58,8 +86,29 @@ impl Listener {
     }
 }
 
+/// How many SYN/ACK timeouts lie within `wait`, at least one unless it is zero (Linux's `secs_to_retrans`).
+pub(super) fn timeouts_within(wait: Duration) -> u8 {
+    let (mut count, mut rto, mut at) = (u8::from(!wait.is_zero()), INITIAL_RTO, INITIAL_RTO);
+    while wait > at && count < u8::MAX {
+        count += 1;
+        rto = (rto * 2).min(DEFER_RTO_MAX);
+        at += rto;
+    }
+    count
+}
+
+/// What becomes of a SYN.
+enum Admission {
+    /// It becomes a request.
+    Remember,
+    /// It is answered with a cookie and forgotten.
+    Cookie,
+    /// It is dropped.
+    Drop,
+}
+
 /// What a request becomes.
-enum Purpose {
+pub(super) enum Purpose {
     /// A connection that is plain TCP.
     Plain,
     /// An MPTCP connection with this key of ours.
@@ -68,9 +117,10 @@ enum Purpose {
     Join(JoinRequest),
 }
 
+/// What a join's third ACK is checked against.
 #[derive(Clone, Copy)]
-struct JoinRequest {
-    connection: super::ConnectionId,
+pub(super) struct JoinRequest {
+    pub(super) connection: super::ConnectionId,
     local_id: AddressId,
     remote_id: AddressId,
     backup_peer: bool,
@@ -85,13 +135,29 @@ pub(super) struct HalfOpen {
     purpose: Purpose,
     interface: InterfaceId,
     listener: ListenerId,
+    /// SYN/ACK timeouts so far.
+    timeouts: u8,
+    /// A third ACK came and was not taken, with the round trip that it measured.
+    acked: Option<Acked>,
     /// The timer entry that stands for it.
     armed_at: Option<Instant>,
 }
 
+struct Acked {
+    rtt: Option<Duration>,
+}
+
+/// Where a handshake came to its end.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) interface: InterfaceId,
+    pub(super) tuple: FourTuple,
+    pub(super) listener: ListenerId,
+}
+
 impl Host {
     /// The listener for a local end: one at the very address first.
-    fn listener_for(&self, local: SocketAddr) -> Option<(ListenerId, &Listener)> {
+    pub(super) fn listener_for(&self, local: SocketAddr) -> Option<(ListenerId, &Listener)> {
         let all = || {
             self.listeners.iter().enumerate().filter_map(|(i, l)| {
                 let listener = l.as_ref()?;
@@ -167,11 +233,16 @@ impl Host {
             return;
         };
         let mptcp = found.protocol == Protocol::Mptcp && self.config.mptcp.enabled;
-        if found.half_open >= found.backlog.max(1) || found.queue.len() > found.backlog {
-            self.counters.listen_overflows += 1;
+        let (half_open, backlog, is_full) = (found.half_open, found.backlog, found.is_full());
+        let admission = self.admission(half_open, backlog, is_full);
+        if matches!(admission, Admission::Drop) {
             self.counters.listen_drops += 1;
             return;
         }
+        let iss = match admission {
+            Admission::Cookie => self.cookie(now, tuple, segment),
+            Admission::Remember | Admission::Drop => self.initial_number(tuple, now),
+        };
         let join = segment.options.mptcp.iter().find_map(|option| match option {
             MptcpOption::Join(join @ Join::Syn { .. }) => Some(*join),
             _ => None,
@@ -188,7 +259,11 @@ impl Host {
                 }
             }
             _ if mptcp && understood_capable(&segment.options.mptcp).is_some_and(is_syn_form) => {
-                match self.unused_key() {
+                let key = match admission {
+                    Admission::Cookie => self.cookie_key(tuple, iss),
+                    Admission::Remember | Admission::Drop => self.unused_key(),
+                };
+                match key {
                     Some(key) => {
                         self.counters.mp_capable_syn_rx += 1;
                         Purpose::Capable(key)
@@ -198,16 +273,49 @@ impl Host {
             }
             _ => Purpose::Plain,
         };
-        let iss = self.initial_number(tuple, now);
+        if matches!(admission, Admission::Cookie) {
+            let arrival = Arrival { interface, tuple, listener };
+            self.send_cookie(now, arrival, iss, &purpose, segment);
+            return;
+        }
         let offer = self.offer(interface, tuple);
         let opening = Opening::passive(now, iss, offer, segment);
-        self.half_open
-            .insert(tuple, Box::new(HalfOpen { opening, purpose, interface, listener, armed_at: None }));
+        let half =
+            HalfOpen { opening, purpose, interface, listener, timeouts: 0, acked: None, armed_at: None };
+        self.half_open.insert(tuple, Box::new(half));
         self.flows.insert(tuple, FlowRef::HalfOpen);
         if let Some(listener) = self.listener_mut(listener) {
             listener.half_open += 1;
         }
         self.half_open_ready.push_back(tuple);
+    }
+
+    /// Judges a SYN by what its listener holds already (Linux's `tcp_conn_request`).
+    fn admission(&mut self, half_open: usize, backlog: usize, is_full: bool) -> Admission {
+        let config = &self.config.tcp;
+        let many = half_open >= backlog.max(1);
+        let cookie = match config.syncookies {
+            SynCookies::Off if many => {
+                self.counters.tcp_req_q_full_drop += 1;
+                return Admission::Drop;
+            }
+            SynCookies::Off => false,
+            SynCookies::WhenFull => many,
+            SynCookies::Always => true,
+        };
+        self.counters.tcp_req_q_full_do_cookies += u64::from(cookie);
+        if is_full {
+            self.counters.listen_overflows += 1;
+            return Admission::Drop;
+        }
+        if cookie {
+            return Admission::Cookie;
+        }
+        let left = config.max_syn_backlog.saturating_sub(half_open);
+        if config.syncookies == SynCookies::Off && left < config.max_syn_backlog / 4 {
+            return Admission::Drop;
+        }
+        Admission::Remember
     }
 
     /// Judges an MP_JOIN SYN (RFC 8684 §3.2).
@@ -246,7 +354,13 @@ impl Host {
         })
     }
 
-    fn refuse_join(&mut self, interface: InterfaceId, tuple: FourTuple, segment: &Segment, reason: u8) {
+    pub(super) fn refuse_join(
+        &mut self,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment,
+        reason: u8,
+    ) {
         let Some(mut reset) = Outgoing::reset_for(segment) else { return };
         let option = TcpOption::Mptcp(MptcpOption::Reset(Reset { transient: false, reason }));
         // 4 of 40 octets.
@@ -256,10 +370,9 @@ impl Host {
         self.reply(interface, tuple.local, tuple.remote, &reset);
     }
 
-    /// Sends the SYN/ACK of a request, when it is due.
-    pub(super) fn send_syn_ack(&mut self, now: Instant, tuple: FourTuple) {
-        let Some(half) = self.half_open.get_mut(&tuple) else { return };
-        let option = match &half.purpose {
+    /// What MPTCP says in the SYN/ACK.
+    pub(super) fn syn_ack_option(&self, purpose: &Purpose) -> Option<MptcpOption> {
+        match purpose {
             Purpose::Plain => None,
             // As Linux, flag A is our own wish; the third ACK has both sides'.
             Purpose::Capable(key) => Some(capable(
@@ -267,23 +380,23 @@ impl Host {
                 self.config.mptcp.checksum_enabled,
             )),
             Purpose::Join(join) => {
-                let keys = self
-                    .slots
-                    .get(join.connection.index as usize)
-                    .filter(|slot| slot.generation == join.connection.generation)
-                    .and_then(|slot| slot.tenant.as_ref())
-                    .and_then(|tenant| tenant.connection.data.keys);
-                keys.map(|keys| {
-                    let hmac = join_hmac(keys.local, keys.remote, join.local_nonce, join.remote_nonce);
-                    MptcpOption::Join(Join::SynAck {
-                        backup: join.backup_local,
-                        address_id: join.local_id.0,
-                        hmac: hmac.leftmost_64(),
-                        nonce: join.local_nonce.0,
-                    })
-                })
+                let keys = self.connection(join.connection)?.data.keys?;
+                let hmac = join_hmac(keys.local, keys.remote, join.local_nonce, join.remote_nonce);
+                Some(MptcpOption::Join(Join::SynAck {
+                    backup: join.backup_local,
+                    address_id: join.local_id.0,
+                    hmac: hmac.leftmost_64(),
+                    nonce: join.local_nonce.0,
+                }))
             }
-        };
+        }
+    }
+
+    /// Sends the SYN/ACK of a request, when it is due.
+    pub(super) fn send_syn_ack(&mut self, now: Instant, tuple: FourTuple) {
+        let Some(half) = self.half_open.get(&tuple) else { return };
+        let option = self.syn_ack_option(&half.purpose);
+        let Some(half) = self.half_open.get_mut(&tuple) else { return };
         let segment = half.opening.poll_transmit(now, LINEAR_TIMEOUTS, |space| match option {
             Some(option) => space.push(TcpOption::Mptcp(option)),
             None => Ok(()),
@@ -311,9 +424,24 @@ impl Host {
             self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
             return;
         }
-        if half.opening.sent() > self.config.tcp.synack_retries {
+        let listener = half.listener;
+        let defer = self.listener_mut(listener).map_or(0, |listener| listener.defer_accept);
+        let Some(half) = self.half_open.get_mut(&tuple) else { return };
+        // Linux's `syn_ack_recalc`: a listener that waits for data keeps a request whose peer has answered
+        // for as long as it waits, and repeats the SYN/ACK only at the end of that.
+        let may_wait = half.acked.is_some() && half.timeouts < defer;
+        if half.timeouts >= self.config.tcp.synack_retries && !may_wait {
             self.counters.attempt_fails += 1;
             self.remove_half_open(tuple);
+            return;
+        }
+        let is_quiet = half.acked.is_some() && half.timeouts + 1 < defer;
+        half.timeouts = half.timeouts.saturating_add(1);
+        if is_quiet {
+            half.opening.skip(now);
+            let deadline = half.opening.deadline();
+            half.armed_at = Some(deadline);
+            self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
         } else {
             self.half_open_ready.push_back(tuple);
         }
@@ -343,18 +471,47 @@ impl Host {
             OpeningVerdict::Answer(answer) => self.reply(interface, tuple.local, tuple.remote, &answer),
             OpeningVerdict::Refused => {
                 self.counters.attempt_fails += 1;
+                self.counters.embryonic_rsts += 1;
                 self.remove_half_open(tuple);
             }
             OpeningVerdict::Crossed => {}
-            OpeningVerdict::Agreed(agreed) => self.complete(now, tuple, segment, &agreed),
+            OpeningVerdict::Agreed(agreed) => self.complete(now, tuple, segment, agreed),
         }
     }
 
+    /// True when the listener of a request waits for data, and `segment` has none.
+    fn is_deferred(&mut self, tuple: FourTuple, segment: &Segment, agreed: &Agreed) -> bool {
+        let Some(half) = self.half_open.get(&tuple) else { return false };
+        let (listener, timeouts) = (half.listener, half.timeouts);
+        let defer = self.listener_mut(listener).map_or(0, |listener| listener.defer_accept);
+        if timeouts >= defer || segment.end() != agreed.irs + 1 {
+            return false;
+        }
+        self.counters.tcp_defer_accept_drop += 1;
+        if let Some(half) = self.half_open.get_mut(&tuple)
+            && half.acked.is_none()
+        {
+            half.acked = Some(Acked { rtt: agreed.rtt });
+        }
+        true
+    }
+
     /// The third ACK has come: the request becomes what it was for.
-    fn complete(&mut self, now: Instant, tuple: FourTuple, segment: Segment, agreed: &Agreed) {
+    fn complete(&mut self, now: Instant, tuple: FourTuple, segment: Segment, mut agreed: Agreed) {
+        let is_join = |half: &HalfOpen| matches!(half.purpose, Purpose::Join(_));
+        if !self.half_open.get(&tuple).is_some_and(|half| is_join(half))
+            && self.is_deferred(tuple, &segment, &agreed)
+        {
+            return;
+        }
         let Some(half) = self.half_open.get(&tuple) else { return };
+        if let Some(acked) = &half.acked {
+            agreed.rtt = acked.rtt;
+        }
+        let agreed = &agreed;
+        let arrival = Arrival { interface: half.interface, tuple, listener: half.listener };
         match &half.purpose {
-            Purpose::Plain => self.complete_first(now, tuple, segment, agreed, None),
+            Purpose::Plain => self.complete_first(now, arrival, segment, agreed, None),
             Purpose::Capable(key) => {
                 let key = *key;
                 let remote = understood_capable(&segment.options.mptcp).and_then(|c| acked_key(&c, key));
@@ -362,44 +519,48 @@ impl Host {
                     // Data that overtook the third ACK: keys are in what comes first.
                     return;
                 }
-                self.complete_first(now, tuple, segment, agreed, Some((key, remote)));
+                self.complete_first(now, arrival, segment, agreed, Some((key, remote)));
             }
             Purpose::Join(join) => {
                 let join = *join;
-                self.complete_join(now, tuple, segment, agreed, &join);
+                self.complete_join(now, arrival, segment, agreed, &join);
             }
         }
     }
 
-    fn complete_first(
+    pub(super) fn complete_first(
         &mut self,
         now: Instant,
-        tuple: FourTuple,
+        arrival: Arrival,
         segment: Segment,
         agreed: &Agreed,
         keys: Option<(Key, Option<(Key, bool)>)>,
     ) {
-        let Some(listener_id) = self.half_open.get(&tuple).map(|half| half.listener) else { return };
+        let Arrival { interface, tuple, listener: listener_id } = arrival;
         match self.listener_mut(listener_id) {
             None => {
                 self.remove_half_open(tuple);
                 return;
             }
-            Some(listener) if listener.queue.len() > listener.backlog => {
-                // The peer repeats; accept may have made room by then.
+            Some(listener) if listener.is_full() => {
                 self.counters.listen_overflows += 1;
                 self.counters.listen_drops += 1;
+                // Else the peer repeats; accept may have made room by then.
+                if self.config.tcp.abort_on_overflow && self.remove_half_open(tuple).is_some() {
+                    self.counters.embryonic_rsts += 1;
+                    self.refuse(interface, tuple, &segment);
+                }
                 return;
             }
             Some(_) => {}
         }
-        let Some(half) = self.remove_half_open(tuple) else { return };
+        self.remove_half_open(tuple);
         let remote = keys.and_then(|(_, remote)| remote);
         if keys.is_some() && remote.is_none() {
             self.counters.mp_capable_fallback_ack += 1;
         }
         let local_key = keys.map(|(local, _)| local).filter(|_| remote.is_some());
-        let segment_bytes_max = self.segment_bytes_max(half.interface);
+        let segment_bytes_max = self.segment_bytes_max(interface);
         let new = NewConnection {
             role: Role::Server,
             mode: if remote.is_some() { Mode::Mptcp } else { Mode::Plain },
@@ -416,7 +577,7 @@ impl Host {
         }
         self.counters.passive_opens += 1;
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
-        let subflow = connection.accept_first(&mut ctx, half.interface, agreed, remote, segment_bytes_max);
+        let subflow = connection.accept_first(&mut ctx, interface, agreed, remote, segment_bytes_max);
         connection.handle_segment(&mut ctx, subflow, segment);
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
         self.keep_to_mtu(id, subflow);
@@ -427,14 +588,15 @@ impl Host {
         self.touch(now, id);
     }
 
-    fn complete_join(
+    pub(super) fn complete_join(
         &mut self,
         now: Instant,
-        tuple: FourTuple,
+        arrival: Arrival,
         segment: Segment,
         agreed: &Agreed,
         join: &JoinRequest,
     ) {
+        let Arrival { interface, tuple, .. } = arrival;
         let hmac = segment.options.mptcp.iter().find_map(|option| match option {
             MptcpOption::Join(Join::Ack { hmac }) => Some(*hmac),
             _ => None,
@@ -443,7 +605,7 @@ impl Host {
             // Out-of-order data before the third ACK.
             return;
         }
-        let Some(half) = self.remove_half_open(tuple) else { return };
+        self.remove_half_open(tuple);
         let limit = self.pm.subflow_limit();
         let verdict = match self.connection(join.connection).filter(|c| c.is_joinable()) {
             None => Err(reset_reason::MPTCP_ERROR),
@@ -464,16 +626,16 @@ impl Host {
             },
         };
         if let Err(reason) = verdict {
-            self.refuse_join(half.interface, tuple, &segment, reason);
+            self.refuse_join(interface, tuple, &segment, reason);
             return;
         }
         self.counters.mp_join_ack_rx += 1;
-        let segment_bytes_max = self.segment_bytes_max(half.interface);
+        let segment_bytes_max = self.segment_bytes_max(interface);
         let Some((connection, mut ctx)) = self.split(now, join.connection) else { return };
         let new = NewJoin {
             local: tuple.local,
             remote: tuple.remote,
-            interface: half.interface,
+            interface,
             local_id: join.local_id,
             remote_id: join.remote_id,
             backup: join.backup_local,
@@ -492,7 +654,7 @@ fn is_syn_form(capable: Capable) -> bool {
 }
 
 /// The peer's key, and its flag A, from an MP_CAPABLE that names ours.
-fn acked_key(capable: &Capable, local: Key) -> Option<(Key, bool)> {
+pub(super) fn acked_key(capable: &Capable, local: Key) -> Option<(Key, bool)> {
     match capable.form {
         CapableForm::Ack { sender_key, receiver_key }
         | CapableForm::Data { sender_key, receiver_key, .. } => {

@@ -67,12 +67,17 @@ pub struct ListenOptions {
     pub protocol: Protocol,
     /// Connections that may wait for `accept`; capped by [`crate::config::TcpConfig::backlog_max`].
     pub backlog: usize,
+    /// Wait so long for the peer's first data before a connection is made (`TCP_DEFER_ACCEPT`): third ACKs
+    /// without data are dropped meanwhile. Counted in SYN/ACK timeouts as Linux does, so 1 s means until
+    /// the first one. A peer that stays silent is accepted when it answers the SYN/ACK that follows.
+    /// Default `None`. Joins do not wait.
+    pub defer_accept: Option<Duration>,
 }
 
 impl ListenOptions {
     /// An MPTCP listener at `local` with Linux's usual backlog of 128.
     pub fn new(local: SocketAddr) -> Self {
-        Self { local, protocol: Protocol::Mptcp, backlog: 128 }
+        Self { local, protocol: Protocol::Mptcp, backlog: 128, defer_accept: None }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod ack;
 mod acked;
 pub mod cc;
+pub mod cookie;
 mod delivered;
 pub mod extension;
 pub mod flow;

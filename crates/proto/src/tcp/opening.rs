@@ -207,6 +207,12 @@ impl Opening {
         Some(self.syn(now, write_extra))
     }
 
+    /// What was due at `now` is left out, and waits for its next turn.
+    pub fn skip(&mut self, now: Instant) {
+        self.rto = (self.rto * 2).min(SYN_RTO_MAX);
+        self.deadline = now + self.rto;
+    }
+
     /// Has the SYN/ACK sent again: the peer repeated its SYN. Not more often than every half second, as
     /// Linux's `tcp_invalid_ratelimit`, since anybody can repeat a SYN.
     fn repeat(&mut self, now: Instant) {

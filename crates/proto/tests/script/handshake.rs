@@ -249,23 +249,6 @@ fn a_simultaneous_open_also_ends_with_a_plain_ack() {
 }
 
 #[test]
-fn a_syn_to_a_full_backlog_is_dropped() {
-    let mut s = Script::new(config());
-    let mut options = polytcp_proto::host::ListenOptions::new("0.0.0.0:80".parse().unwrap());
-    options.backlog = 2;
-    s.listener = Some(s.host.listen(&options).unwrap());
-    for port in 0..3 {
-        s.add_line(0, 1000 + port);
-    }
-    s.receives(syn()).sends(syn_ack());
-    s.receives(syn().on(1)).sends(syn_ack().on(1));
-    s.receives(syn().on(2)).sends_nothing();
-    assert_eq!(s.host.accounting().half_open, 2);
-    s.receives(ack(1, 1)).sends_nothing();
-    s.receives(syn().on(2)).sends(syn_ack().on(2));
-}
-
-#[test]
 fn a_repeated_syn_does_not_add_a_timer_each_time() {
     let mut s = Script::listening();
     for _ in 0..2_000 {

@@ -61,6 +61,21 @@ impl Script {
         self
     }
 
+    /// That many SYNs, each of another peer; the host's answers are thrown away. `sf` ends as the last of them.
+    #[track_caller]
+    pub fn floods(&mut self, sf: usize, count: u32) -> &mut Self {
+        for n in 0..count {
+            let [_, a, b, c] = n.to_be_bytes();
+            self.lines[sf].peer = SocketAddr::from(([172, 16 + a, b, c], 4_000));
+            let (_, packet) = self.build(&super::syn().on(sf).mss(1460).sack_ok().wscale(7).ts());
+            let path = self.lines[sf].path;
+            self.deliver(path, packet);
+            self.out.clear();
+            self.trace.clear();
+        }
+        self
+    }
+
     /// Time passes in which the host sends nothing; what it sends at the end of it is what comes next.
     #[track_caller]
     pub fn after(&mut self, wait: Duration) -> &mut Self {

@@ -98,10 +98,23 @@ impl Script {
 
     #[track_caller]
     pub fn listening_with(config: HostConfig) -> Self {
+        Self::listening_by(config, &ListenOptions::new("0.0.0.0:80".parse().unwrap()), 1)
+    }
+
+    /// The same with a backlog of `backlog`, and `peers` lines from port 1000 on.
+    #[track_caller]
+    pub fn listening_for(config: HostConfig, backlog: usize, peers: u16) -> Self {
+        let options = ListenOptions { backlog, ..ListenOptions::new("0.0.0.0:80".parse().unwrap()) };
+        Self::listening_by(config, &options, peers)
+    }
+
+    #[track_caller]
+    pub fn listening_by(config: HostConfig, options: &ListenOptions, peers: u16) -> Self {
         let mut script = Self::new(config);
-        let listener = script.host.listen(&ListenOptions::new("0.0.0.0:80".parse().unwrap())).unwrap();
-        script.listener = Some(listener);
-        script.line(0, 80, 1000);
+        script.listener = Some(script.host.listen(options).unwrap());
+        for port in 0..peers {
+            script.line(0, 80, 1000 + port);
+        }
         script
     }
 

@@ -1,0 +1,88 @@
+//! Ways to open a connection beyond the plain three-way handshake: SYN cookies, deferred accepts.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use polytcp::blocking::MptcpListener;
+use polytcp::{ListenOptions, SynCookies};
+use polytcp_lab::{Protocol, require_or_skip};
+
+use crate::bounded::{WAIT, bounded};
+use crate::transfer::{Manner, Way};
+use crate::world::{Client, Family, PORT, Plan, World};
+
+const BYTES: u64 = 4 << 20;
+
+/// A connection with a join, each handshake by cookie, that carries data both ways.
+fn by_cookies(plan: Plan) -> World {
+    let world = World::new(plan);
+    let ends = world.connect();
+    let greeting = match world.plan.client {
+        Client::Stack => Way::Upload,
+        Client::Kernel => Way::Download,
+    };
+    world.transfer(&ends, greeting, Manner::new(1, 1));
+    world.await_subflows(&ends, 2);
+    world.transfer(&ends, Way::Upload, Manner::new(2, BYTES));
+    world.transfer(&ends, Way::Download, Manner::new(3, BYTES));
+    world.assert_sound(&ends);
+    world.close(&ends, greeting);
+    drop(ends);
+    world
+}
+
+#[test]
+fn the_kernel_connects_and_joins_by_cookies_of_the_stack() {
+    if !require_or_skip() {
+        return;
+    }
+    for family in [Family::V4, Family::V6] {
+        bounded(&format!("cookies of the stack, {family:?}"), move || {
+            let mut plan = Plan::bare(Client::Kernel, family, 2);
+            plan.config.tcp.syncookies = SynCookies::Always;
+            let world = by_cookies(plan);
+            let counters = world.stack.counters();
+            let count = |name| counters.get(name).expect("a counter");
+            let (sent, taken) = (count("TcpExtSyncookiesSent"), count("TcpExtSyncookiesRecv"));
+            assert!(sent >= 2 && taken == 2, "{sent} sent, {taken} taken\n{}", world.describe(None));
+        });
+    }
+}
+
+#[test]
+fn the_stack_connects_and_joins_by_cookies_of_the_kernel() {
+    if !require_or_skip() {
+        return;
+    }
+    bounded("cookies of the kernel", || {
+        let mut plan = Plan::bare(Client::Stack, Family::V4, 2);
+        plan.sysctls.push(("net.ipv4.tcp_syncookies", "2"));
+        let world = by_cookies(plan);
+        let taken = world.counters().value("TcpExtSyncookiesRecv");
+        assert_eq!(taken, 2, "{}", world.describe(None));
+    });
+}
+
+#[test]
+fn a_deferred_accept_waits_for_the_kernel_s_data() {
+    if !require_or_skip() {
+        return;
+    }
+    bounded("deferred accept", || {
+        let world = World::new(Plan::bare(Client::Kernel, Family::V4, 1));
+        let any = std::net::SocketAddr::from(([0, 0, 0, 0], PORT));
+        let options = ListenOptions { defer_accept: Some(Duration::from_secs(5)), ..ListenOptions::new(any) };
+        let listener = MptcpListener::bind_with(&world.stack, &options).expect("listen");
+        let server = world.server();
+        let mut client =
+            world.lab.kernel().connect_within(None, server, Protocol::Mptcp, WAIT).expect("connect");
+        let early = listener.accept_timeout(Duration::from_millis(200));
+        assert!(early.is_err(), "accepted without data");
+        client.write_all(b"hello").expect("write");
+        let (stream, _) = listener.accept_timeout(WAIT).expect("accept");
+        let mut text = [0; 5];
+        (&stream).read_exact(&mut text).expect("read");
+        assert_eq!(&text, b"hello");
+        assert!(stream.info().expect("info").is_mptcp, "{}", world.describe(None));
+    });
+}

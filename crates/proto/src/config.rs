@@ -137,6 +137,10 @@ pub struct MptcpConfig {
     pub syn_retrans_before_tcp_fallback: u8,
     /// How long a connection lives without a subflow (`close_timeout`). Default 60 s.
     pub close_timeout: Duration,
+    /// The longest wait before an ADD_ADDR is repeated (`add_addr_timeout`); the shortest is the largest
+    /// retransmission timeout of the connection. Default 120 s; zero means no repetition, and that the next
+    /// address waits for the echo.
+    pub add_addr_timeout: Duration,
     /// Name of the packet scheduler of new connections, one of [`crate::sched::AVAILABLE`]
     /// (`scheduler`). Default `default`.
     pub scheduler: String,
@@ -157,6 +161,7 @@ impl Default for MptcpConfig {
             checksum_enabled: false,
             syn_retrans_before_tcp_fallback: 2,
             close_timeout: Duration::from_secs(60),
+            add_addr_timeout: Duration::from_secs(120),
             scheduler: String::from("default"),
             subflows: 2,
             add_addr_accepted: 0,

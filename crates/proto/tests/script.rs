@@ -16,6 +16,8 @@ mod handshake;
 mod icmp;
 #[path = "script/loss.rs"]
 mod loss;
+#[path = "script/mptcp_announce.rs"]
+mod mptcp_announce;
 #[path = "script/mptcp_checksum.rs"]
 mod mptcp_checksum;
 #[path = "script/mptcp_close.rs"]

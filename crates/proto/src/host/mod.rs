@@ -16,6 +16,7 @@
 //! | `passive` | listeners and handshakes of peers that connect |
 //! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
 //! | `paths` | the path manager's decisions carried out |
+//! | `port_endpoints` | endpoints with a port, and joins at other ports |
 //! | [`drive`] | the loop around a host, the same for the running stack and a simulation |
 //! | `emit` | from a segment to a packet |
 //! | [`wheel`], [`ports`] | timers; ephemeral ports |
@@ -28,6 +29,7 @@ mod emit;
 pub mod interface;
 mod passive;
 mod paths;
+mod port_endpoints;
 pub mod ports;
 pub mod socket;
 pub mod wheel;

@@ -12,6 +12,7 @@ use core::net::{IpAddr, SocketAddr};
 use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption, Reset};
 use polytcp_wire::tcp_option::TcpOption;
 
+use super::port_endpoints::JoinPort;
 use super::socket::Protocol;
 use super::{Event, FlowRef, FourTuple, Host, ListenerId, TimerKey, emit};
 use crate::config::SynCookies;
@@ -41,6 +42,8 @@ pub(super) struct Listener {
     pub(super) generation: u32,
     pub(super) local: SocketAddr,
     pub(super) protocol: Protocol,
+    /// It belongs to an endpoint with a port.
+    pub(super) takes_only_joins: bool,
     backlog: usize,
     /// SYN/ACK timeouts for which a third ACK without data is dropped; 0 without `TCP_DEFER_ACCEPT`.
     defer_accept: u8,
@@ -62,6 +65,7 @@ impl Listener {
             generation,
             local,
             protocol,
+            takes_only_joins: false,
             backlog,
             defer_accept,
             queue: VecDeque::new(),
@@ -234,6 +238,7 @@ impl Host {
         };
         let mptcp = found.protocol == Protocol::Mptcp && self.config.mptcp.enabled;
         let (half_open, backlog, is_full) = (found.half_open, found.backlog, found.is_full());
+        let takes_only_joins = found.takes_only_joins;
         let admission = self.admission(half_open, backlog, is_full);
         if matches!(admission, Admission::Drop) {
             self.counters.listen_drops += 1;
@@ -257,6 +262,11 @@ impl Host {
                         return;
                     }
                 }
+            }
+            _ if takes_only_joins => {
+                self.counters.mp_capable_endp_attempt += 1;
+                self.refuse_join(interface, tuple, segment, reset_reason::PROHIBITED);
+                return;
             }
             _ if mptcp && understood_capable(&segment.options.mptcp).is_some_and(is_syn_form) => {
                 let key = match admission {
@@ -337,18 +347,24 @@ impl Host {
         if !connection.is_joinable() {
             return Err(reset_reason::MPTCP_ERROR);
         }
-        if connection.first_local.port() != tuple.local.port() {
-            self.counters.mismatch_port_syn_rx += 1;
-            return Err(reset_reason::PROHIBITED);
-        }
+        let port = self.join_port(connection, tuple);
         let first_local = connection.first_local.ip();
-        let local_id = self.pm.local_id(tuple.local.ip(), first_local);
+        match port {
+            JoinPort::First => {}
+            JoinPort::Announced => self.counters.mp_join_port_syn_rx += 1,
+            JoinPort::Unknown => {
+                self.counters.mp_join_port_syn_rx += 1;
+                self.counters.mismatch_port_syn_rx += 1;
+                return Err(reset_reason::PROHIBITED);
+            }
+        }
+        let local_id = self.pm.local_id(tuple.local, first_local);
         Ok(JoinRequest {
             connection: id,
             local_id,
             remote_id: AddressId(address_id),
             backup_peer: backup,
-            backup_local: self.pm.is_backup(tuple.local.ip()),
+            backup_local: self.pm.is_backup(tuple.local),
             local_nonce: Nonce::random(&mut *self.secrets),
             remote_nonce: Nonce(nonce),
         })
@@ -615,6 +631,10 @@ impl Host {
                     if !expected.verify_160(&hmac) {
                         self.counters.mp_join_ack_hmac_failure += 1;
                         Err(reset_reason::PROHIBITED)
+                    } else if self.join_port(connection, tuple) == JoinPort::Unknown {
+                        // Withdrawn since its SYN.
+                        self.counters.mismatch_port_ack_rx += 1;
+                        Err(reset_reason::PROHIBITED)
                     } else if connection.extra_subflows() >= limit {
                         self.counters.mp_join_rejected += 1;
                         Err(reset_reason::PROHIBITED)
@@ -630,6 +650,9 @@ impl Host {
             return;
         }
         self.counters.mp_join_ack_rx += 1;
+        let is_first_port =
+            self.connection(join.connection).is_some_and(|c| c.first_local.port() == tuple.local.port());
+        self.counters.mp_join_port_ack_rx += u64::from(!is_first_port);
         let segment_bytes_max = self.segment_bytes_max(interface);
         let Some((connection, mut ctx)) = self.split(now, join.connection) else { return };
         let new = NewJoin {

@@ -16,12 +16,9 @@ use crate::pm::command::{
     AddressId, ConnectionEvent, ConnectionToken, Endpoint, EndpointFlags, InitialAddress, PmCommand, PmError,
     PmEvent, PmReply, ResetReason, Side, SubflowEvent,
 };
-use crate::pm::kernel::{ANNOUNCE_REPEATS, Action, Announcement, Change, ConnectionView};
+use crate::pm::kernel::{ANNOUNCE_REPEATS, Action, Announcement, Change, ConnectionView, stands_for};
 use crate::tcp::opening::Opening;
 use crate::time::{Duration, Instant};
-
-/// Linux's `add_addr_timeout`: an announcement is never repeated later than this.
-const ADD_ADDR_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Host {
     /// Carries out a command for the path manager; live connections follow at once.
@@ -30,6 +27,17 @@ impl Host {
     /// [`PmError`] with Linux's errno and text.
     pub fn command(&mut self, now: Instant, command: &PmCommand) -> Result<PmReply, PmError> {
         let (reply, change) = self.pm.command(command)?;
+        if let PmCommand::AddAddr(endpoint) = command
+            && let Err(error) = self.open_port_listener(endpoint)
+        {
+            self.pm.forget(endpoint.address, endpoint.port);
+            return Err(error);
+        }
+        if let Change::Removed(endpoints, _) = &change {
+            for endpoint in endpoints {
+                self.close_port_listener(endpoint);
+            }
+        }
         let ids: Vec<ConnectionId> = match change {
             Change::None => Vec::new(),
             Change::Added | Change::Removed(..) | Change::Backup(_) => self.mptcp_connections(),
@@ -298,7 +306,7 @@ impl Host {
         };
         let local_id = match local {
             Some((_, id)) if address != first_local => id,
-            _ => self.pm.local_id(address, first_local),
+            _ => self.pm.local_id(SocketAddr::new(address, 0), first_local),
         };
         let Some(interface) = self.interfaces.holding(address) else { return };
         let Some(port) = self.free_port(address, remote) else {
@@ -317,6 +325,7 @@ impl Host {
 
     /// Announces an address, for the first time or again (RFC 8684 §3.4.1).
     fn announce(&mut self, now: Instant, id: ConnectionId, endpoint: Endpoint, repeats: u8) {
+        let cap = self.config.mptcp.add_addr_timeout;
         let Some(tenant) = self.tenant_mut(id) else { return };
         let connection = &mut tenant.connection;
         if !connection.is_joinable() {
@@ -332,10 +341,12 @@ impl Host {
             port,
             auth: AddAddrAuth::Hmac(hmac),
         };
+        // As Linux since 6.18: the largest timeout of its subflows, doubled each time, and no more than the
+        // sysctl says.
         let rto = connection.subflows.iter().filter_map(|s| s.flow()).map(|f| f.rtt().rto()).max();
-        let wait = rto.unwrap_or(Duration::from_secs(1)).saturating_mul(1 << repeats.min(7));
-        connection.pm.announcing =
-            Some(Announcement { endpoint, repeats, again_at: now + wait.min(ADD_ADDR_TIMEOUT) });
+        let wait = rto.unwrap_or(Duration::from_secs(1)).saturating_mul(1 << repeats.min(7)).min(cap);
+        let again_at = (!wait.is_zero()).then_some(now + wait);
+        connection.pm.announcing = Some(Announcement { endpoint, repeats, again_at });
         if let Some(subflow) = connection.subflows.iter_mut().find(|s| s.is_usable()) {
             subflow.mp.signal(Signal::AddAddr(add));
         }
@@ -344,7 +355,9 @@ impl Host {
     pub(super) fn handle_announce_timeout(&mut self, now: Instant, id: ConnectionId) {
         let Some(tenant) = self.tenant_mut(id) else { return };
         let state = &mut tenant.connection.pm;
-        let Some(announcing) = state.announcing.filter(|a| a.again_at <= now) else { return };
+        let Some(announcing) = state.announcing.filter(|a| a.again_at.is_some_and(|at| at <= now)) else {
+            return;
+        };
         if announcing.repeats >= ANNOUNCE_REPEATS {
             state.announcing = None;
             self.next_steps(now, id);
@@ -370,8 +383,8 @@ impl Host {
     }
 
     fn declare_backup_of(&mut self, now: Instant, id: ConnectionId, endpoint: &Endpoint) {
-        let Some(first_local) = self.connection(id).map(|c| c.first_local.ip()) else { return };
-        let local_id = if endpoint.address == first_local { Some(AddressId(0)) } else { endpoint.id };
+        let Some(first_local) = self.connection(id).map(|c| c.first_local) else { return };
+        let local_id = if stands_for(endpoint, first_local) { Some(AddressId(0)) } else { endpoint.id };
         if let Some(local_id) = local_id {
             let backup = endpoint.flags.contains(EndpointFlags::BACKUP);
             self.carry_out(now, id, Action::DeclareBackup { backup, local_id });
@@ -382,7 +395,7 @@ impl Host {
 fn view_of(connection: &Connection) -> ConnectionView {
     ConnectionView {
         is_client: connection.role == Role::Client,
-        first_local: connection.first_local.ip(),
+        first_local: connection.first_local,
         first_remote: connection.first_remote,
         extra_subflows: connection.extra_subflows(),
         peer_denies_join: connection.peer_denies_join,

@@ -183,8 +183,10 @@ impl Connection {
             ActiveHandshake::Join { nonce } => {
                 let nonce = *nonce;
                 let joinable = self.is_joinable();
+                let other_port = self.subflows[index].remote.port() != self.first_remote.port();
                 match self.verified_join(ctx, nonce, &segment.options.mptcp).filter(|_| joinable) {
                     Some(verified) => {
+                        ctx.counters.mp_join_port_syn_ack_rx += u64::from(other_port);
                         self.data.may_fall_back = false;
                         let mp = &mut self.subflows[index].mp;
                         mp.backup_peer = verified.backup;

@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU16;
 
 use polytcp_wire::mptcp::AddAddr;
 
@@ -61,8 +62,8 @@ pub enum Action {
 pub struct ConnectionView {
     /// We called connect.
     pub is_client: bool,
-    /// Local address of the first subflow.
-    pub first_local: IpAddr,
+    /// Local address and port of the first subflow.
+    pub first_local: SocketAddr,
     /// Remote address and port of the first subflow.
     pub first_remote: SocketAddr,
     /// Subflows beside the first, attempts in progress included.
@@ -80,8 +81,8 @@ pub struct Announcement {
     pub endpoint: Endpoint,
     /// How often it was repeated.
     pub repeats: u8,
-    /// When it goes again.
-    pub again_at: Instant,
+    /// When it goes again; never, without `add_addr_timeout`.
+    pub again_at: Option<Instant>,
 }
 
 /// What the path manager keeps for each connection.
@@ -99,7 +100,7 @@ pub struct ConnectionState {
 impl ConnectionState {
     /// When an announcement goes again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.announcing.map(|a| a.again_at)
+        self.announcing.and_then(|a| a.again_at)
     }
 }
 
@@ -141,12 +142,13 @@ impl KernelPm {
         self.subflows
     }
 
-    /// The identifier of `address` in a connection whose first local address is `first_local`.
-    pub fn local_id(&mut self, address: IpAddr, first_local: IpAddr) -> AddressId {
+    /// The identifier of `local` in a connection whose first local address is `first_local`.
+    pub fn local_id(&mut self, local: SocketAddr, first_local: IpAddr) -> AddressId {
+        let address = local.ip();
         if address == first_local {
             return AddressId(0);
         }
-        if let Some(id) = self.endpoints.iter().find(|e| e.address == address).and_then(|e| e.id) {
+        if let Some(id) = self.endpoints.iter().find(|e| stands_for(e, local)).and_then(|e| e.id) {
             return id;
         }
         // Linux makes an `implicit` endpoint for an address that routing chose.
@@ -157,9 +159,22 @@ impl KernelPm {
         id
     }
 
-    /// The endpoint with `address` asks for backup.
-    pub fn is_backup(&self, address: IpAddr) -> bool {
-        self.endpoints.iter().any(|e| e.address == address && e.flags.contains(EndpointFlags::BACKUP))
+    /// The endpoint of `local` asks for backup.
+    pub fn is_backup(&self, local: SocketAddr) -> bool {
+        let endpoint = self.endpoints.iter().find(|e| stands_for(e, local));
+        endpoint.is_some_and(|e| e.flags.contains(EndpointFlags::BACKUP))
+    }
+
+    /// The connection has announced this address with this port.
+    pub fn has_announced(&self, state: &ConnectionState, local: SocketAddr) -> bool {
+        self.endpoints.iter().any(|e| {
+            e.port.is_some() && stands_for(e, local) && e.id.is_some_and(|id| state.announced.contains(&id))
+        })
+    }
+
+    /// Takes an endpoint back that was added just now and cannot be used.
+    pub fn forget(&mut self, address: IpAddr, port: Option<NonZeroU16>) {
+        self.endpoints.retain(|e| e.address != address || e.port != port);
     }
 
     /// Carries out a command.
@@ -246,7 +261,10 @@ impl KernelPm {
             Some(id) => id,
         };
         self.cursor = self.cursor.max(id.0);
-        self.endpoints.push(Endpoint { id: Some(id), ..*endpoint });
+        let endpoint = Endpoint { id: Some(id), ..*endpoint };
+        // As Linux: those with a port come first.
+        let at = if port.is_some() { 0 } else { self.endpoints.len() };
+        self.endpoints.insert(at, endpoint);
         Ok(())
     }
 
@@ -295,7 +313,7 @@ impl KernelPm {
         let mut actions = Vec::new();
         if !state.started {
             state.started = true;
-            let initial = self.endpoints.iter().find(|e| e.address == view.first_local);
+            let initial = self.endpoints.iter().find(|e| stands_for(e, view.first_local));
             if let Some(id) = initial.and_then(|e| e.id) {
                 state.used.push(id);
                 state.announced.push(id);
@@ -307,7 +325,7 @@ impl KernelPm {
         if state.announcing.is_none() {
             let signal = self.endpoints.iter().find(|e| {
                 e.flags.contains(EndpointFlags::SIGNAL)
-                    && e.address != view.first_local
+                    && !stands_for(e, view.first_local)
                     && e.id.is_some_and(|id| !state.announced.contains(&id))
             });
             if let Some(endpoint) = signal {
@@ -388,7 +406,7 @@ impl KernelPm {
         if state.announcing.is_some_and(|a| a.endpoint.id == Some(id)) {
             state.announcing = None;
         }
-        let is_initial = endpoint.address == view.first_local;
+        let is_initial = stands_for(endpoint, view.first_local);
         if id == AddressId(0) && !is_initial {
             return None;
         }
@@ -397,6 +415,11 @@ impl KernelPm {
         let tell_peer = !implicit && (announced || (always_tell && (used || is_initial)));
         Some(Action::Withdraw { id: wire_id, tell_peer })
     }
+}
+
+/// The endpoint's address, and its port if it has one, are those of `local`.
+pub fn stands_for(endpoint: &Endpoint, local: SocketAddr) -> bool {
+    endpoint.address == local.ip() && endpoint.port.is_none_or(|port| port.get() == local.port())
 }
 
 /// An address that a subflow can go to: no multicast, broadcast, loopback or unspecified one.
@@ -408,7 +431,6 @@ fn names_one_host(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::num::NonZeroU16;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("address")
@@ -422,7 +444,7 @@ mod tests {
         let first_remote = "10.0.0.1:80".parse().expect("address");
         ConnectionView {
             is_client,
-            first_local: ip("10.0.0.2"),
+            first_local: "10.0.0.2:40000".parse().expect("address"),
             first_remote,
             extra_subflows,
             peer_denies_join: false,
@@ -487,7 +509,7 @@ mod tests {
         let first = pm.next_steps(&mut state, &view(false, 0));
         let [Action::Announce(endpoint)] = first[..] else { panic!("{first:?}") };
         assert_eq!(endpoint.address, ip("10.0.1.2"));
-        state.announcing = Some(Announcement { endpoint, repeats: 0, again_at: Instant::ZERO });
+        state.announcing = Some(Announcement { endpoint, repeats: 0, again_at: None });
         assert!(pm.next_steps(&mut state, &view(false, 0)).is_empty());
         state.announcing = None;
         assert!(matches!(pm.next_steps(&mut state, &view(false, 0))[..], [Action::Announce(_)]));

@@ -185,14 +185,18 @@ impl Script {
                     join_hmac(host, peer, Nonce(line.host_nonce), Nonce(PEER_NONCE)).leftmost_160() == *hmac
                 })
             }
-            (MptcpOption::AddAddr(add), Mp::AddAddr { id, address, .. }) => {
-                let right = host.map(|host| add_addr_hmac(host, peer, *id, *address, None));
+            (MptcpOption::AddAddr(add), Mp::AddAddr { id, address, port, .. }) => {
+                let right = host.map(|host| add_addr_hmac(host, peer, *id, *address, *port));
                 add.address_id == *id
                     && add.address == *address
+                    && add.port == *port
                     && matches!(add.auth, AddAddrAuth::Hmac(hmac) if Some(hmac) == right)
             }
-            (MptcpOption::AddAddr(add), Mp::Echo { id, address }) => {
-                add.address_id == *id && add.address == *address && add.auth == AddAddrAuth::Echo
+            (MptcpOption::AddAddr(add), Mp::Echo { id, address, port }) => {
+                add.address_id == *id
+                    && add.address == *address
+                    && add.port == *port
+                    && add.auth == AddAddrAuth::Echo
             }
             (MptcpOption::RemoveAddr(ids), Mp::Remove(want)) => ids.as_slice() == want,
             (MptcpOption::Prio(prio), Mp::Prio { backup }) => prio.backup == *backup,

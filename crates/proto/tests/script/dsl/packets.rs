@@ -138,16 +138,18 @@ impl Script {
                 hmac[19] ^= u8::from(!right);
                 MptcpOption::Join(Join::Ack { hmac })
             }
-            Mp::AddAddr { id, address, right } => MptcpOption::AddAddr(AddAddr {
+            Mp::AddAddr { id, address, port, right } => MptcpOption::AddAddr(AddAddr {
                 address_id: *id,
                 address: *address,
-                port: None,
-                auth: AddAddrAuth::Hmac(add_addr_hmac(peer, host(), *id, *address, None) ^ u64::from(!right)),
+                port: *port,
+                auth: AddAddrAuth::Hmac(
+                    add_addr_hmac(peer, host(), *id, *address, *port) ^ u64::from(!right),
+                ),
             }),
-            Mp::Echo { id, address } => MptcpOption::AddAddr(AddAddr {
+            Mp::Echo { id, address, port } => MptcpOption::AddAddr(AddAddr {
                 address_id: *id,
                 address: *address,
-                port: None,
+                port: *port,
                 auth: AddAddrAuth::Echo,
             }),
             Mp::Remove(ids) => MptcpOption::RemoveAddr(AddressIds::new(ids).unwrap()),

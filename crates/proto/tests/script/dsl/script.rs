@@ -251,6 +251,23 @@ impl Script {
         self.line(path, 80, peer_port)
     }
 
+    /// The same, to another port of the host.
+    #[track_caller]
+    pub fn add_line_at(&mut self, path: usize, host_port: u16, peer_port: u16) -> usize {
+        self.line(path, host_port, peer_port)
+    }
+
+    /// The peer's end of a subflow.
+    pub fn peer_of(&self, subflow: usize) -> SocketAddr {
+        self.lines[subflow].peer
+    }
+
+    /// A counter of the host, by nstat's name without its group.
+    #[track_caller]
+    pub fn count(&self, name: &str) -> u64 {
+        self.host.counters().get(&format!("MPTcpExt{name}")).expect("a counter")
+    }
+
     #[track_caller]
     pub(super) fn line(&mut self, path: usize, host_port: u16, peer_port: u16) -> usize {
         let sf = self.lines.len();

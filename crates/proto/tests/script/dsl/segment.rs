@@ -49,11 +49,13 @@ pub(super) enum Mp {
     AddAddr {
         id: u8,
         address: IpAddr,
+        port: Option<u16>,
         right: bool,
     },
     Echo {
         id: u8,
         address: IpAddr,
+        port: Option<u16>,
     },
     Remove(Vec<u8>),
     Prio {
@@ -374,13 +376,21 @@ impl Seg {
         self.with(Mp::JoinAck { right: false })
     }
     pub fn add_addr(self, id: u8, address: IpAddr) -> Self {
-        self.with(Mp::AddAddr { id, address, right: true })
+        self.with(Mp::AddAddr { id, address, port: None, right: true })
     }
     pub fn add_addr_wrong(self, id: u8, address: IpAddr) -> Self {
-        self.with(Mp::AddAddr { id, address, right: false })
+        self.with(Mp::AddAddr { id, address, port: None, right: false })
     }
     pub fn echo(self, id: u8, address: IpAddr) -> Self {
-        self.with(Mp::Echo { id, address })
+        self.with(Mp::Echo { id, address, port: None })
+    }
+    /// Gives the ADD_ADDR, or its echo, that was named last a port.
+    pub fn port(mut self, to: u16) -> Self {
+        match self.mptcp.last_mut() {
+            Some(Mp::AddAddr { port, .. } | Mp::Echo { port, .. }) => *port = Some(to),
+            _ => panic!("a port needs an address"),
+        }
+        self
     }
     pub fn remove_addr(self, ids: &[u8]) -> Self {
         self.with(Mp::Remove(ids.to_vec()))

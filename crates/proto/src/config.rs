@@ -43,6 +43,21 @@ pub struct TcpConfig {
     /// Whether a flow finds out that a retransmission timeout was spurious (F-RTO, RFC 5682;
     /// `net.ipv4.tcp_frto`). Default true.
     pub frto: bool,
+    /// Timeouts in a row after which the path is suspected (`net.ipv4.tcp_retries1`). Default 3.
+    pub retries1: u8,
+    /// Whether segments become smaller where large ones seem to vanish (`net.ipv4.tcp_mtu_probing`). Default off, as
+    /// Linux.
+    pub mtu_probing: MtuProbing,
+    /// The first smaller segment that is tried, in octets beside the smallest headers (`net.ipv4.tcp_base_mss`).
+    /// Default 1024.
+    pub base_mss: u16,
+    /// The smallest one (`net.ipv4.tcp_mtu_probe_floor`). Default 48, at least 88 is used.
+    pub mtu_probe_floor: u16,
+    /// The smallest packet that ICMP can lead an IPv4 flow to, in octets (`net.ipv4.route.min_pmtu`). Default 552;
+    /// 1280 for IPv6, always.
+    pub min_pmtu: u16,
+    /// How long a path's MTU is remembered that ICMP told (`net.ipv4.route.mtu_expires`). Default 10 min.
+    pub mtu_expires: Duration,
     /// How long a closed four-tuple is remembered. Default 60 s as Linux (RFC 9293 says 2 MSL = 4 min).
     pub time_wait: Duration,
     /// Entries in TIME-WAIT at most; at the limit the oldest goes (`net.ipv4.tcp_max_tw_buckets`).
@@ -76,6 +91,17 @@ pub struct TcpConfig {
     pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
 }
 
+/// When packetization-layer path MTU discovery begins (RFC 4821; `net.ipv4.tcp_mtu_probing`). Sizes only go down;
+/// Linux's value 2, which looks for larger ones, is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MtuProbing {
+    /// Never (0).
+    #[default]
+    Off,
+    /// When a path seems to drop large packets without a word (1).
+    OnBlackHole,
+}
+
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
@@ -87,6 +113,12 @@ impl Default for TcpConfig {
             synack_retries: 5,
             retries2: 15,
             frto: true,
+            retries1: 3,
+            mtu_probing: MtuProbing::Off,
+            base_mss: 1024,
+            mtu_probe_floor: 48,
+            min_pmtu: 552,
+            mtu_expires: Duration::from_secs(600),
             time_wait: Duration::from_secs(60),
             time_wait_max: 65_536,
             fin_timeout: Duration::from_secs(60),

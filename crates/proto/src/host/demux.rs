@@ -100,7 +100,7 @@ impl Host {
         match segment_bytes_max {
             Some(max) => {
                 connection.handle_opening(&mut ctx, subflow, &segment, max);
-                self.keep_to_mtu(id, subflow);
+                self.keep_to_mtu(now, id, subflow);
             }
             None => connection.handle_segment(&mut ctx, subflow, segment),
         }
@@ -210,7 +210,10 @@ impl Host {
             return;
         };
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
-        connection.handle_icmp_error(&mut ctx, subflow, kind, SeqNum(original.seq));
+        let learnt = connection.handle_icmp_error(&mut ctx, subflow, kind, SeqNum(original.seq));
+        if let Some(mtu) = learnt {
+            self.path_mtus.learn(now, tuple.remote.ip(), mtu, self.config.tcp.mtu_expires);
+        }
         self.touch(now, id);
     }
 }

@@ -19,6 +19,7 @@
 //! | `port_endpoints` | endpoints with a port, and joins at other ports |
 //! | [`drive`] | the loop around a host, the same for the running stack and a simulation |
 //! | `emit` | from a segment to a packet |
+//! | `path_mtus` | what is known of paths' MTUs |
 //! | [`wheel`], [`ports`] | timers; ephemeral ports |
 
 mod calls;
@@ -28,6 +29,7 @@ pub mod drive;
 mod emit;
 pub mod interface;
 mod passive;
+mod path_mtus;
 mod paths;
 mod port_endpoints;
 pub mod ports;
@@ -127,6 +129,7 @@ pub struct Host {
     time_wait: Map<FourTuple, TimeWait>,
     time_wait_order: VecDeque<(Instant, FourTuple)>,
     timers: TimerWheel<TimerKey>,
+    path_mtus: path_mtus::PathMtus,
     replies: VecDeque<Transmit>,
     events: VecDeque<Event>,
     pm: KernelPm,
@@ -158,7 +161,8 @@ impl Host {
             tokens: Map::new(map_secret.clone()),
             listeners: Vec::new(),
             listener_generation: 0,
-            time_wait: Map::new(map_secret),
+            time_wait: Map::new(map_secret.clone()),
+            path_mtus: path_mtus::PathMtus::new(map_secret),
             time_wait_order: VecDeque::new(),
             timers: TimerWheel::new(),
             replies: VecDeque::new(),
@@ -215,17 +219,25 @@ impl Host {
         }
     }
 
-    /// A new flow keeps to its interface's MTU, which may have changed since its SYN.
-    fn keep_to_mtu(&mut self, id: ConnectionId, subflow: u32) {
+    /// A new flow keeps to its interface's MTU, which may have changed since its SYN, and to its path's as far as
+    /// that is known.
+    fn keep_to_mtu(&mut self, now: Instant, id: ConnectionId, subflow: u32) {
         let interface = self
             .connection(id)
             .and_then(|c| c.subflows.iter().find(|s| s.id == subflow))
             .map(|s| s.interface);
         let Some(mtu) = interface.and_then(|i| self.interfaces.find(i)).map(|i| i.config.mtu) else { return };
+        let remote =
+            self.connection(id).and_then(|c| c.subflows.iter().find(|s| s.id == subflow)).map(|s| s.remote);
+        let known = remote.and_then(|remote| self.path_mtus.get(now, remote.ip()));
+        let expires_at = now + self.config.tcp.mtu_expires;
         let Some(found) = self.tenant_mut(id).and_then(|t| t.connection.subflow_mut(subflow)) else { return };
-        let mss = emit::mss_for(mtu, found.remote.is_ipv6());
+        let ipv6 = found.remote.is_ipv6();
         if let Some(flow) = found.flow_mut() {
-            flow.limit_mss(mss);
+            flow.limit_mss(emit::mss_for(mtu, ipv6));
+            if let Some(known) = known {
+                flow.learn_mss(emit::mss_for(known, ipv6), expires_at);
+            }
         }
     }
 

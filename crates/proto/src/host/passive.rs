@@ -596,7 +596,7 @@ impl Host {
         let subflow = connection.accept_first(&mut ctx, interface, agreed, remote, segment_bytes_max);
         connection.handle_segment(&mut ctx, subflow, segment);
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
-        self.keep_to_mtu(id, subflow);
+        self.keep_to_mtu(now, id, subflow);
         if let Some(listener) = self.listener_mut(listener_id) {
             listener.queue.push_back(id);
             self.events.push_back(Event::Incoming(listener_id));
@@ -667,7 +667,7 @@ impl Host {
         let subflow = connection.accept_join(&mut ctx, &new, join.backup_peer, agreed, segment_bytes_max);
         connection.handle_segment(&mut ctx, subflow, segment);
         self.flows.insert(tuple, FlowRef::Subflow { connection: join.connection, subflow });
-        self.keep_to_mtu(join.connection, subflow);
+        self.keep_to_mtu(now, join.connection, subflow);
         self.touch(now, join.connection);
     }
 }

@@ -29,6 +29,7 @@ use crate::seq::{Dsn, SeqNum};
 use crate::tcp::extension::Abort;
 use crate::tcp::flow::{End, Env, FlowParams, State};
 use crate::tcp::opening::Agreed;
+use crate::tcp::path_mtu::{TooBig, plateau_below};
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
@@ -655,8 +656,16 @@ impl Connection {
 
     /// An ICMP error about a segment of ours (RFC 9293 §3.9.2.2, RFC 5927 §4.1): it counts only when the
     /// segment is on its way. Hard errors end a handshake and are soft for what is established.
-    pub(crate) fn handle_icmp_error(&mut self, ctx: &mut Ctx<'_>, id: u32, kind: IcmpError, seq: SeqNum) {
-        let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
+    ///
+    /// Returns the MTU of the path to the peer's address when it became known by this.
+    pub(crate) fn handle_icmp_error(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: u32,
+        kind: IcmpError,
+        seq: SeqNum,
+    ) -> Option<u16> {
+        let index = self.subflows.iter().position(|s| s.id == id)?;
         let subflow = &mut self.subflows[index];
         let ipv6 = subflow.remote.is_ipv6();
         match &mut subflow.phase {
@@ -672,18 +681,26 @@ impl Connection {
                 }
             }
             Phase::Open(flow) => {
+                let headers = if ipv6 { 60 } else { 40 };
                 let mtu = match kind {
+                    // A router older than RFC 1191 names no size.
+                    IcmpError::FragmentationNeeded { mtu: 0 } => plateau_below(flow.mss() + headers),
                     IcmpError::FragmentationNeeded { mtu } => u32::from(mtu),
                     IcmpError::PacketTooBig { mtu } => mtu,
-                    _ => return,
+                    _ => return None,
                 };
-                if flow.is_in_flight(seq) {
-                    // RFC 1191 §3, RFC 8201 §4: never below the minimum of the family.
-                    let mtu = mtu.clamp(if ipv6 { 1280 } else { 552 }, 65_535) as u16;
-                    flow.shrink_mss(mtu.saturating_sub(if ipv6 { 60 } else { 40 }));
+                // RFC 1191 §3, RFC 8201 §4: never below the minimum of the family.
+                let least = if ipv6 { 1280 } else { u32::from(ctx.config.tcp.min_pmtu.max(68)) };
+                let mtu = mtu.clamp(least, 65_535) as u16;
+                let mss = mtu.saturating_sub(headers).max(1);
+                match flow.handle_too_big(ctx.now, &ctx.config.tcp, seq, mss) {
+                    TooBig::NotInFlight => ctx.counters.out_of_window_icmps += 1,
+                    TooBig::Implausible | TooBig::Delayed => {}
+                    TooBig::Applied => return Some(mtu),
                 }
             }
         }
+        None
     }
 
     /// Takes the steps of closing that have become possible.

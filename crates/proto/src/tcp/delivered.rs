@@ -76,7 +76,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             },
         };
         let rack = &mut self.recovery.rack;
-        self.snd.board.ack(segment.ack, |sent| out.on(&context, rack, sent));
+        let (path, mss) = (&mut self.snd.path, self.snd.mss);
+        self.snd.board.ack(segment.ack, |sent| {
+            path.on_delivered(sent, mss);
+            out.on(&context, rack, sent);
+        });
         if self.sack {
             // The echoed timestamp belongs to the cumulative acknowledgement.
             context.echoed = None;

@@ -15,6 +15,7 @@ use super::ack::AckState;
 use super::cc::{self, CongestionControl, Sibling};
 use super::extension::{Abort, Extension};
 use super::opening::{Agreed, AgreedTimestamps};
+use super::path_mtu::PathMtu;
 use super::rate::DeliveryRate;
 use super::recovery::scoreboard::Scoreboard;
 use super::recovery::{Episode, Recovery};
@@ -118,6 +119,7 @@ pub(super) struct SendHalf<S> {
     pub(super) wscale: u8,
     /// The peer's MSS and ours, the smaller; options count against it (RFC 6691).
     pub(super) mss: u16,
+    pub(super) path: PathMtu,
     pub(super) segment_bytes_max: u32,
     /// The window belongs to the layer above, which never queues beyond it (RFC 8684 §3.3.4).
     pub(super) window_is_shared: bool,
@@ -227,6 +229,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 wnd_max: agreed.snd_wnd,
                 wscale: agreed.snd_wscale,
                 mss: agreed.mss,
+                path: PathMtu::new(agreed.mss),
                 segment_bytes_max: params.segment_bytes_max,
                 window_is_shared: false,
                 pace_next: now,
@@ -412,25 +415,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.wnd
     }
 
-    /// The interface's MTU changed; `mss` is what it leaves beside the smallest headers.
-    pub fn limit_mss(&mut self, mss: u16) {
-        if mss < self.snd.mss {
-            self.snd.mss = mss;
-            self.cc.set_mss(u32::from(mss));
-        }
-    }
-
-    /// `seq` was sent and not acknowledged.
-    pub fn is_in_flight(&self, seq: SeqNum) -> bool {
-        seq.within(self.snd.board.snd_una(), self.unacked())
-    }
-
-    /// The path takes only smaller segments than were sent: what is on the way is sent again in such.
-    pub fn shrink_mss(&mut self, mss: u16) {
-        if mss < self.snd.mss {
-            self.limit_mss(mss);
-            self.snd.board.mark_all_lost();
-        }
+    /// Octets that a packet of the path has beside the smallest headers.
+    pub fn mss(&self) -> u16 {
+        self.snd.mss
     }
 
     /// Appends a run of payload. The caller asked [`room`](Self::room) before.

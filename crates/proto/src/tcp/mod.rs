@@ -12,6 +12,7 @@ pub mod extension;
 pub mod flow;
 pub mod isn;
 pub mod opening;
+pub mod path_mtu;
 pub mod rate;
 pub mod recovery;
 mod recv;

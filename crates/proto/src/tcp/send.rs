@@ -187,6 +187,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
+        self.forget_old_mtu(env.now);
         let len = self.snd.queue.front()?.0.len() as u32;
         let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
         let window = self.window_room();

@@ -142,6 +142,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.snd.board.clear_sacked();
         }
         self.mark_all_lost(env.now);
+        self.suspect_size(env);
         self.cc.on_rto(env.now, in_flight, first);
         self.rtt.on_rto();
         self.recovery.tail_probe = None;

@@ -1,6 +1,7 @@
 //! ICMP errors count only for what is on its way (RFC 5927 §4); segments keep to an MTU that falls.
 
 use super::dsl::*;
+use polytcp_proto::config::MtuProbing;
 use polytcp_proto::host::{CallError, ConnectionError};
 
 #[test]
@@ -88,4 +89,96 @@ fn a_connection_whose_handshake_runs_keeps_to_a_lowered_mtu() {
     lowers_mtu(&mut s, 1280);
     s.receives(ack(1, 1)).accepts();
     s.writes_bulk(0, 1460).sends(bulk(1, 1, 1240));
+}
+
+#[test]
+fn fragmentation_needed_waits_for_a_timeout_where_such_segments_have_arrived() {
+    let mut s = Script::accepted_plain();
+    s.nodelay();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    s.after(ms(20)).receives(ack(1, 1461));
+    s.writes_bulk(1460, 1460).sends(bulk(1461, 1, 1460));
+    s.receives_icmp(0, 3, 4, 1000, 1461).sends_nothing();
+    // A tail loss probe goes first, then the timeout confirms what ICMP said.
+    s.until_sent(secs(1)).expect("a probe");
+    s.sends(bulk(1461, 1, 1460));
+    s.until_sent(secs(1)).expect("a timeout");
+    s.sends(bulk(1461, 1, 960));
+}
+
+#[test]
+fn doubtful_fragmentation_needed_is_forgotten_when_the_segment_arrives() {
+    let mut s = Script::accepted_plain();
+    s.nodelay();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    s.after(ms(20)).receives(ack(1, 1461));
+    s.writes_bulk(1460, 1460).sends(bulk(1461, 1, 1460));
+    s.receives_icmp(0, 3, 4, 1000, 1461).sends_nothing();
+    s.receives(ack(1, 2921)).writes_bulk(2920, 1460).sends(bulk(2921, 1, 1460));
+    s.idles(ms(200));
+    s.until_sent(secs(1)).expect("a timeout");
+    s.sends(bulk(2921, 1, 1460));
+}
+
+#[test]
+fn fragmentation_needed_for_more_than_is_sent_means_nothing() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    s.receives_icmp(0, 3, 4, 1500, 1).sends_nothing();
+    s.receives_icmp(0, 3, 4, 9000, 1).sends_nothing();
+    s.receives_icmp(0, 3, 4, 1000, 1461).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtOutOfWindowIcmps"), Some(1));
+}
+
+#[test]
+fn a_router_that_names_no_size_leads_to_the_next_usual_one() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    s.receives_icmp(0, 3, 4, 0, 1).sends(bulk(1, 1, 1452)).sends(bulk(1453, 1, 8));
+    s.receives_icmp(0, 3, 4, 0, 1).sends(bulk(1, 1, 966)).sends(bulk(967, 1, 486)).sends(bulk(1453, 1, 8));
+}
+
+#[test]
+fn later_connections_know_the_paths_mtu_for_ten_minutes() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+    s.receives_icmp(0, 3, 4, 1000, 1).sends(bulk(1, 1, 960)).sends(bulk(961, 1, 500));
+    s.receives(ack(1, 1461));
+    let sf = s.add_line(0, 1001);
+    s.receives(syn().on(sf).mss(1460).sack_ok()).sends(syn_ack().on(sf));
+    s.receives(ack(1, 1).on(sf)).accepts();
+    s.writes_bulk(0, 1460).sends(bulk(1, 1, 960).on(sf));
+    s.until_sent(ms(100)).expect("the rest");
+    s.sends(bulk(961, 1, 500).on(sf)).receives(ack(1, 1461).on(sf));
+    // The path may have changed by then.
+    s.after(secs(600)).sends_nothing();
+    s.writes_bulk(1460, 1460).sends(bulk(1461, 1, 1460).on(sf));
+}
+
+#[test]
+fn parts_of_a_segment_that_was_too_big_repeat_its_mapping() {
+    let mut s = Script::accepted();
+    s.nodelay();
+    s.receives(ack(1, 1).dack(1));
+    s.writes_bulk(0, 1400).sends(bulk(1, 1, 1400).map_of(1, 1, 1400));
+    s.receives_icmp(0, 3, 4, 1000, 1);
+    s.sends(bulk(1, 1, 932).map_of(1, 1, 1400)).sends(bulk(933, 1, 468).map_of(1, 1, 1400));
+}
+
+#[test]
+fn after_three_timeouts_smaller_segments_are_tried_if_so_configured() {
+    for probing in [MtuProbing::Off, MtuProbing::OnBlackHole] {
+        let mut config = config();
+        config.tcp.mtu_probing = probing;
+        let mut s = Script::accepted_plain_with(config);
+        s.writes_bulk(0, 1460).sends(bulk(1, 1, 1460));
+        let mut lens = Vec::new();
+        for _ in 0..6 {
+            s.until_sent(secs(60)).expect("it is repeated");
+            lens.push(s.drain_lens()[0]);
+        }
+        // A tail loss probe and two timeouts come first.
+        let smaller = if probing == MtuProbing::Off { [1460; 3] } else { [1024, 512, 256] };
+        assert_eq!(lens, [[1460; 3], smaller].concat());
+    }
 }

@@ -58,6 +58,8 @@ pub struct TcpConfig {
     pub min_pmtu: u16,
     /// How long a path's MTU is remembered that ICMP told (`net.ipv4.route.mtu_expires`). Default 10 min.
     pub mtu_expires: Duration,
+    /// Explicit congestion notification (`net.ipv4.tcp_ecn`). Default [`Ecn::Accept`].
+    pub ecn: Ecn,
     /// How long a closed four-tuple is remembered. Default 60 s as Linux (RFC 9293 says 2 MSL = 4 min).
     pub time_wait: Duration,
     /// Entries in TIME-WAIT at most; at the limit the oldest goes (`net.ipv4.tcp_max_tw_buckets`).
@@ -91,6 +93,18 @@ pub struct TcpConfig {
     pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
 }
 
+/// Whether flows use explicit congestion notification (RFC 3168; `net.ipv4.tcp_ecn`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ecn {
+    /// Never (0).
+    Off,
+    /// Where both sides have it (1).
+    Request,
+    /// Where the peer asks for it (2).
+    #[default]
+    Accept,
+}
+
 /// When packetization-layer path MTU discovery begins (RFC 4821; `net.ipv4.tcp_mtu_probing`). Sizes only go down;
 /// Linux's value 2, which looks for larger ones, is not there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -113,6 +127,7 @@ impl Default for TcpConfig {
             synack_retries: 5,
             retries2: 15,
             frto: true,
+            ecn: Ecn::Accept,
             retries1: 3,
             mtu_probing: MtuProbing::Off,
             base_mss: 1024,

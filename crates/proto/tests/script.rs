@@ -10,6 +10,8 @@ mod backlog;
 mod close;
 #[path = "script/cookies.rs"]
 mod cookies;
+#[path = "script/ecn.rs"]
+mod ecn;
 #[path = "script/handshake.rs"]
 mod handshake;
 #[path = "script/icmp.rs"]

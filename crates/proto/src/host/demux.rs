@@ -42,7 +42,9 @@ impl Host {
         }
         let payload = bytes.slice(parsed.payload_offset..parsed.total_len);
         match parsed.header.protocol {
-            PROTOCOL_TCP => self.handle_tcp(now, interface, &addresses, vnet, &payload, buffer_bytes),
+            PROTOCOL_TCP => {
+                self.handle_tcp(now, interface, &parsed.header, vnet, &payload, buffer_bytes);
+            }
             PROTOCOL_ICMP | PROTOCOL_ICMPV6 => self.handle_icmp(now, interface, &addresses, &payload),
             _ => {}
         }
@@ -52,12 +54,13 @@ impl Host {
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        addresses: &Addresses,
+        ip: &IpHeader,
         vnet: VnetHdr,
         bytes: &Bytes,
         buffer_bytes: u32,
     ) {
         self.counters.in_segs += 1;
+        let addresses = &ip.addresses;
         if vnet.checksum == Checksum::Complete && !tcp::verify_checksum(addresses, bytes) {
             self.counters.in_csum_errors += 1;
             self.counters.in_errs += 1;
@@ -74,7 +77,8 @@ impl Host {
         if tuple.remote.port() == 0 {
             return;
         }
-        let segment = Segment::new(&parsed, bytes.slice(parsed.payload_offset..), buffer_bytes);
+        let segment = Segment::new(&parsed, bytes.slice(parsed.payload_offset..), buffer_bytes)
+            .with_traffic_class(ip.traffic_class);
         match self.flows.get(&tuple).copied() {
             Some(FlowRef::Subflow { connection, subflow }) => {
                 self.handle_subflow_segment(now, connection, subflow, segment);

@@ -84,7 +84,7 @@ impl Host {
             addresses,
             protocol: PROTOCOL_TCP,
             hop_limit: HOP_LIMIT,
-            traffic_class: 0,
+            traffic_class: segment.ecn,
             ident: 0,
             payload_len: tcp_len,
         };

@@ -187,6 +187,7 @@ impl Host {
             window_bytes,
             timestamp_offset: self.numbers.timestamp_offset(tuple.local, tuple.remote),
             ipv6,
+            ecn: self.config.tcp.ecn,
         }
     }
 

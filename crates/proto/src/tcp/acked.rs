@@ -150,9 +150,17 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.mark_front_lost(now);
         }
         let newly_lost = self.detect_losses(now);
+        let ecn_echo = self.echoes_mark(segment);
+        if ecn_echo {
+            let segments = delivered.bytes.div_ceil(u32::from(self.snd.mss).max(1));
+            env.counters.tcp_delivered_ce += u64::from(segments);
+        }
         let rate = delivered.newest.map(|newest| self.snd.rate.sample(&newest, self.rtt.min_rtt()));
         if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
             self.enter_fast_recovery(env, prior_in_flight);
+        }
+        if ecn_echo {
+            self.react_to_mark(env, prior_in_flight);
         }
         let in_flight = self.snd.board.in_flight();
         let mss = u32::from(self.snd.mss);
@@ -183,7 +191,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                         delivered: self.snd.rate.delivered(),
                         rate,
                         mss,
-                        ecn_echo: false,
+                        ecn_echo,
                         siblings,
                     });
                 }
@@ -222,6 +230,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     pub(super) fn enter_fast_recovery(&mut self, env: &mut Env<'_>, prior_in_flight: u32) {
         self.cc.on_loss(env.now, prior_in_flight);
         self.begin_undo();
+        self.note_reduction();
         if self.sack {
             env.counters.tcp_sack_recovery += 1;
         } else {

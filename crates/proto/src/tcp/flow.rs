@@ -13,6 +13,7 @@ use polytcp_wire::tcp::TcpFlags;
 
 use super::ack::AckState;
 use super::cc::{self, CongestionControl, Sibling};
+use super::ecn::EcnState;
 use super::extension::{Abort, Extension};
 use super::opening::{Agreed, AgreedTimestamps};
 use super::path_mtu::PathMtu;
@@ -179,6 +180,8 @@ pub struct Flow<S, H> {
     pub(super) acks: AckState,
     pub(super) stamps: Option<Stamps>,
     pub(super) sack: bool,
+    /// Explicit congestion notification, where agreed.
+    pub(super) ecn: Option<EcnState>,
     pub(super) rtt: RttEstimator,
     pub(super) recovery: Recovery,
     pub(super) cc: Box<dyn CongestionControl>,
@@ -252,6 +255,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             acks: AckState::new(rcv_nxt),
             stamps: agreed.timestamps.map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
             sack: agreed.sack,
+            ecn: agreed.ecn.then(|| EcnState::new(agreed.iss)),
             rtt,
             recovery: Recovery::new(snd_una),
             cc,
@@ -512,6 +516,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.keepalive_probes = 0;
         self.window_probes = 0;
         self.note_timestamp(now, &segment);
+        self.take_mark(&segment);
         if let Err(abort) = self.handle_payload(env, segment, held, ext) {
             return Some(End::Violation(abort));
         }

@@ -8,6 +8,7 @@ mod acked;
 pub mod cc;
 pub mod cookie;
 mod delivered;
+pub mod ecn;
 pub mod extension;
 pub mod flow;
 pub mod isn;

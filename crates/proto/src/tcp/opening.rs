@@ -8,6 +8,7 @@ use polytcp_wire::tcp::TcpFlags;
 use polytcp_wire::tcp_options::{NoRoom, OptionBuf, TcpOption, TcpOptions, Timestamps};
 
 use super::segment::{Outgoing, Segment};
+use crate::config::Ecn;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Offer {
     pub timestamp_offset: u32,
     /// The flow runs over IPv6.
     pub ipv6: bool,
+    /// Whether ECN is asked for and accepted.
+    pub ecn: Ecn,
 }
 
 /// What both sides' SYNs agreed on.
@@ -51,6 +54,8 @@ pub struct Agreed {
     pub snd_wscale: u8,
     /// Both sent SACK-permitted.
     pub sack: bool,
+    /// Both asked for explicit congestion notification.
+    pub ecn: bool,
     /// Timestamps in use: our offset, and the peer's value to echo.
     pub timestamps: Option<AgreedTimestamps>,
     /// The peer's window in bytes.
@@ -85,6 +90,7 @@ struct PeerSyn {
     mss: u16,
     window_scale: Option<u8>,
     sack: bool,
+    ecn: bool,
     timestamp: Option<u32>,
 }
 
@@ -98,6 +104,7 @@ impl PeerSyn {
             mss: mss.unwrap_or(default).max(88),
             window_scale: window_scale.map(|shift| shift.min(14)),
             sack: sack_permitted,
+            ecn: asks_for_ecn(segment),
             timestamp: timestamps.map(|t| t.val),
         }
     }
@@ -231,7 +238,11 @@ impl Opening {
             Side::SynSent => {
                 let _ = options.push(TcpOption::SackPermittedTimestamps(Timestamps { val, ecr: 0 }));
                 let _ = options.push(TcpOption::WindowScale(self.offer.window_scale));
-                Outgoing::bare(self.iss, SeqNum(0), TcpFlags::SYN, window)
+                // RFC 3168 §6.1.1.1: a repeated SYN does not ask, since some firewalls drop those that do
+                // (Linux's `tcp_ecn_fallback`).
+                let asks = self.offer.ecn == Ecn::Request && self.sent <= 1;
+                let ecn = if asks { TcpFlags::ECE | TcpFlags::CWR } else { TcpFlags::NONE };
+                Outgoing::bare(self.iss, SeqNum(0), TcpFlags::SYN | ecn, window)
             }
             Side::SynReceived { irs, peer } => {
                 // RFC 7323 §1.3, §2.2: each option only in answer to the peer's.
@@ -250,7 +261,8 @@ impl Opening {
                 if peer.window_scale.is_some() {
                     let _ = options.push(TcpOption::WindowScale(self.offer.window_scale));
                 }
-                Outgoing::bare(self.iss, irs + 1, TcpFlags::SYN | TcpFlags::ACK, window)
+                let ecn = if self.agrees_on_ecn(peer) { TcpFlags::ECE } else { TcpFlags::NONE };
+                Outgoing::bare(self.iss, irs + 1, TcpFlags::SYN | TcpFlags::ACK | ecn, window)
             }
         };
         // Without room the SYN goes out without the extension: plain TCP.
@@ -336,6 +348,14 @@ impl Opening {
         peer.window_scale.map_or((0, 0), |theirs| (theirs, self.offer.window_scale))
     }
 
+    fn agrees_on_ecn(&self, peer: PeerSyn) -> bool {
+        let wants = match self.side {
+            Side::SynSent => self.offer.ecn == Ecn::Request,
+            Side::SynReceived { .. } => self.offer.ecn != Ecn::Off,
+        };
+        wants && peer.ecn
+    }
+
     fn agreed(&self, now: Instant, irs: SeqNum, peer: PeerSyn, snd_wnd: u32) -> Agreed {
         let (snd_wscale, rcv_wscale) = self.shifts(peer);
         Agreed {
@@ -345,6 +365,7 @@ impl Opening {
             rcv_wscale,
             snd_wscale,
             sack: peer.sack,
+            ecn: self.agrees_on_ecn(peer),
             timestamps: peer
                 .timestamp
                 .map(|recent| AgreedTimestamps { offset: self.offer.timestamp_offset, recent }),
@@ -353,6 +374,13 @@ impl Opening {
             rtt: self.handshake_rtt(now),
         }
     }
+}
+
+/// RFC 3168 §6.1.1: a SYN asks with both flags, a SYN/ACK agrees with ECE alone. One whose packet is ECN-capable itself
+/// comes through something that sets such bits at random (Linux looks at that too).
+fn asks_for_ecn(segment: &Segment) -> bool {
+    let (ece, cwr) = (segment.flags.contains(TcpFlags::ECE), segment.flags.contains(TcpFlags::CWR));
+    ece && cwr != segment.is_ack() && segment.ecn == 0
 }
 
 /// The value of our timestamp clock at `now`: milliseconds, from an offset of the connection's own.

@@ -19,6 +19,8 @@ pub struct Segment {
     pub window: u16,
     /// Options.
     pub options: TcpOptions,
+    /// The ECN bits of its IP header.
+    pub ecn: u8,
     /// Payload; up to 64 KiB when the device coalesced.
     pub payload: Bytes,
     /// Octets of memory that the payload pins.
@@ -34,9 +36,16 @@ impl Segment {
             flags: parsed.header.flags,
             window: parsed.header.window,
             options: parsed.options,
+            ecn: 0,
             payload,
             buffer_bytes,
         }
+    }
+
+    /// The same from a packet with this traffic class.
+    #[must_use]
+    pub fn with_traffic_class(self, traffic_class: u8) -> Self {
+        Self { ecn: traffic_class & 0b11, ..self }
     }
 
     /// True with SYN set.
@@ -87,12 +96,23 @@ pub struct Outgoing {
     pub payload: Bytes,
     /// Payload octets per segment on the wire, should the payload need more than one.
     pub mss: u16,
+    /// The ECN bits of the IP header.
+    pub ecn: u8,
 }
 
 impl Outgoing {
     /// A segment without payload and options.
     pub fn bare(seq: SeqNum, ack: SeqNum, flags: TcpFlags, window: u16) -> Self {
-        Self { seq, ack, flags, window, options: OptionBuf::EMPTY, payload: Bytes::new(), mss: u16::MAX }
+        Self {
+            seq,
+            ack,
+            flags,
+            window,
+            options: OptionBuf::EMPTY,
+            payload: Bytes::new(),
+            mss: u16::MAX,
+            ecn: 0,
+        }
     }
 
     /// The reset that answers `segment` where there is no connection (RFC 9293 §3.10.7.1); `None` when

@@ -204,7 +204,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !self.may_send_at(env.now) {
             return None;
         }
-        let limit = room.min(window).min(self.burst_bytes(mss as u16));
+        let burst = if self.owes_cwr() { mss } else { self.burst_bytes(mss as u16) };
+        let limit = room.min(window).min(burst);
         let take = if len <= limit || limit < mss { len.min(limit) } else { whole_segments(limit, mss) };
         if self.snd.board.is_empty() {
             let idle = env.now.since(self.snd.last_sent);
@@ -242,7 +243,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             prr.on_sent(bytes.len() as u32);
         }
         let len = bytes.len() as u32;
-        let out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        let mut out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        let (flags, ecn) = self.new_data_marks();
+        out.flags |= flags;
+        out.ecn = ecn;
         self.after_send(env.now, len);
         Some(out)
     }
@@ -303,7 +307,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let mut out = Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK, self.announce(ext));
+        let mut out = Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK | self.echo_flag(), self.announce(ext));
         self.write_options(env, ext, Carrier::Ack, u16::MAX, &mut out);
         self.acks.on_sent(self.rcv.nxt);
         out
@@ -321,7 +325,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let mut flags = TcpFlags::ACK;
+        let mut flags = TcpFlags::ACK | self.echo_flag();
         if fin {
             flags |= TcpFlags::FIN;
         }

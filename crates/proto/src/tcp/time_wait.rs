@@ -74,6 +74,7 @@ mod tests {
             flags,
             window: 0,
             options: TcpOptions::default(),
+            ecn: 0,
             payload: Bytes::new(),
             buffer_bytes: 0,
         }

@@ -137,6 +137,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if first {
             self.begin_undo();
         }
+        self.note_reduction();
         if self.snd.board.is_reneging() {
             // RFC 2018 §8: after a timeout, what was only reported selectively may be gone.
             self.snd.board.clear_sacked();

@@ -39,7 +39,7 @@ impl Script {
             urgent: 0,
         };
         let addresses = Addresses::new(line.peer.ip(), line.host.ip()).unwrap();
-        let packet = packet(&addresses, &header, &options, &seg.payload);
+        let packet = packet(&addresses, &header, &options, &seg.payload, seg.ecn.unwrap_or(0));
         let buffer_bytes = seg.buffer_bytes.unwrap_or(packet.len() as u32).max(packet.len() as u32);
         (seg.subflow, Received { vnet: VnetHdr::default(), bytes: packet, buffer_bytes })
     }
@@ -239,7 +239,7 @@ impl Script {
 }
 
 /// A whole TCP packet with right checksums.
-fn packet(addresses: &Addresses, header: &TcpHeader, options: &TcpOptions, payload: &[u8]) -> Bytes {
+fn packet(addresses: &Addresses, header: &TcpHeader, options: &TcpOptions, payload: &[u8], ecn: u8) -> Bytes {
     let options = options.encode().expect("the options fit");
     let tcp_len = 20 + options.len() + payload.len();
     let ip_len = if matches!(addresses, Addresses::V4 { .. }) { 20 } else { 40 };
@@ -248,7 +248,7 @@ fn packet(addresses: &Addresses, header: &TcpHeader, options: &TcpOptions, paylo
         addresses: *addresses,
         protocol: PROTOCOL_TCP,
         hop_limit: 64,
-        traffic_class: 0,
+        traffic_class: ecn,
         ident: 0,
         payload_len: tcp_len as u16,
     }

@@ -218,6 +218,7 @@ impl Script {
         self.judge_checksum(&tcp.options, &segment[tcp.payload_offset..]);
         let seen = Seen {
             line,
+            ecn: parsed.header.traffic_class,
             header: tcp.header,
             options: tcp.options,
             payload: Bytes::copy_from_slice(&segment[tcp.payload_offset..]),

@@ -35,6 +35,7 @@ pub(super) struct Line {
 /// A segment that the host sent.
 pub(super) struct Seen {
     pub(super) line: Option<usize>,
+    pub(super) ecn: u8,
     pub(super) header: TcpHeader,
     pub(super) options: TcpOptions,
     pub(super) payload: Bytes,

@@ -125,6 +125,7 @@ pub struct Seg {
     pub(super) payload: Vec<u8>,
     pub(super) payload_len: Option<usize>,
     pub(super) buffer_bytes: Option<u32>,
+    pub(super) ecn: Option<u8>,
 }
 
 impl fmt::Debug for Seg {
@@ -422,6 +423,17 @@ impl Seg {
     pub fn pinning(mut self, buffer_bytes: u32) -> Self {
         self.buffer_bytes = Some(buffer_bytes);
         self
+    }
+    /// The ECN bits of the IP header: 2 for ECN-capable, 3 for a mark; 0 unless named.
+    pub fn ecn(mut self, bits: u8) -> Self {
+        self.ecn = Some(bits);
+        self
+    }
+    pub fn ece(self) -> Self {
+        self.flags(TcpFlags::ECE)
+    }
+    pub fn cwr(self) -> Self {
+        self.flags(TcpFlags::CWR)
     }
     /// Acknowledges that number instead.
     pub fn acking(mut self, ack: u32) -> Self {

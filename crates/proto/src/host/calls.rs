@@ -12,7 +12,7 @@ use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
 use crate::mptcp::hook::Mode;
 use crate::tcp::cc;
 use crate::tcp::opening::Opening;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 impl Host {
     /// Starts a connection; the SYN leaves with the next [`poll_transmit`](Self::poll_transmit).
@@ -255,6 +255,40 @@ impl Host {
         let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
         connection.set_nodelay(on);
         self.touch(now, id);
+        Ok(())
+    }
+
+    /// Sets `TCP_USER_TIMEOUT`: a flow of the connection is given up when data that it sent was not acknowledged for
+    /// this long, or the peer's window stayed shut; `None` (the default) leaves it to
+    /// [`retries2`](crate::config::TcpConfig::retries2). Holds for subflows that come later too.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_user_timeout(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        limit: Option<Duration>,
+    ) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.set_user_timeout(limit.filter(|limit| !limit.is_zero()));
+        self.touch(now, id);
+        Ok(())
+    }
+
+    /// Sets `SO_LINGER`: with zero, [`close`](Self::close) aborts the connection instead of ending it gracefully.
+    /// Any other time is for whoever blocks in the call; nothing here blocks. Default `None`.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_linger(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        linger: Option<Duration>,
+    ) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.set_linger(linger);
         Ok(())
     }
 

@@ -96,6 +96,10 @@ impl Connection {
             Stage::Connecting => self.fail(ctx, ConnectionError::Aborted),
             Stage::Established | Stage::Finished => {
                 if self.data.rcv.readable_bytes() > 0 {
+                    ctx.counters.tcp_abort_on_close += 1;
+                    self.abort(ctx);
+                } else if self.abort_on_close && self.stage == Stage::Established {
+                    ctx.counters.tcp_abort_on_data += 1;
                     self.abort(ctx);
                 } else {
                     self.data.rcv.discard();
@@ -111,6 +115,19 @@ impl Connection {
     pub(crate) fn set_nodelay(&mut self, on: bool) {
         self.nodelay = on;
         self.timing.cork = None;
+    }
+
+    /// Sets `TCP_USER_TIMEOUT`.
+    pub(crate) fn set_user_timeout(&mut self, limit: Option<Duration>) {
+        self.user_timeout = limit;
+        for flow in self.subflows.iter_mut().filter_map(Subflow::flow_mut) {
+            flow.set_user_timeout(limit);
+        }
+    }
+
+    /// Sets `SO_LINGER`, as far as it is not the caller's to wait.
+    pub(crate) fn set_linger(&mut self, linger: Option<Duration>) {
+        self.abort_on_close = linger.is_some_and(|time| time.is_zero());
     }
 
     /// What the connection is ready for.

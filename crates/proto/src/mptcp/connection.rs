@@ -32,7 +32,7 @@ use crate::tcp::opening::Agreed;
 use crate::tcp::path_mtu::{TooBig, plateau_below};
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::tcp::time_wait::TimeWait;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Closed subflows that a connection can still tell of; of older ones only the totals stay.
 const CLOSED_MAX: usize = 8;
@@ -185,6 +185,10 @@ pub struct Connection {
     pub(super) scheduler: Box<dyn Scheduler>,
     pub(super) views: Vec<SubflowView>,
     pub(super) nodelay: bool,
+    /// `TCP_USER_TIMEOUT`, for every flow.
+    pub(super) user_timeout: Option<Duration>,
+    /// Closing means aborting (`SO_LINGER` with zero).
+    pub(super) abort_on_close: bool,
     pub(super) pending: VecDeque<Emission>,
     pub(crate) notices: VecDeque<Notice>,
     pub(super) timing: Timing,
@@ -269,6 +273,8 @@ impl Connection {
                 .unwrap_or_else(|| Box::new(sched::default::Default)),
             views: Vec::new(),
             nodelay: false,
+            user_timeout: None,
+            abort_on_close: false,
             pending: VecDeque::new(),
             notices: VecDeque::new(),
             timing: Timing {
@@ -340,6 +346,7 @@ impl Connection {
         let params = FlowParams { congestion_control: &self.congestion_control, segment_bytes_max };
         let mut flow = SubflowFlow::new(now, agreed, params);
         flow.set_window_is_shared(self.data.mode == Mode::Mptcp);
+        flow.set_user_timeout(self.user_timeout);
         Box::new(flow)
     }
 

@@ -190,6 +190,9 @@ pub struct Flow<S, H> {
     pub(super) keepalive_probes: u8,
     /// Window probes without an answer.
     pub(super) window_probes: u8,
+    /// When the first of these left.
+    pub(super) window_probed_at: Instant,
+    pub(super) user_timeout: Option<Duration>,
     pub(super) totals: FlowTotals,
 }
 
@@ -262,6 +265,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             passive_close: false,
             keepalive_probes: 0,
             window_probes: 0,
+            window_probed_at: now,
+            user_timeout: None,
             totals: FlowTotals::default(),
         }
     }
@@ -436,6 +441,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if self.snd.fin == OwnFin::None {
             self.snd.fin = OwnFin::Queued;
         }
+    }
+
+    /// How long data may go unacknowledged, or a window stay shut, before the flow is given up (RFC 9293 §3.9.1.8;
+    /// `TCP_USER_TIMEOUT`); `None` leaves that to the number of retransmissions.
+    pub fn set_user_timeout(&mut self, limit: Option<Duration>) {
+        self.user_timeout = limit;
     }
 
     /// Has an acknowledgement leave at once.

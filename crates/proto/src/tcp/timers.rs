@@ -46,7 +46,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if matches!(self.recovery.timer, Some((_, TimerKind::Rto | TimerKind::Probe))) {
             return;
         }
-        let rto_at = now + self.rtt.rto();
+        let rto_at = self.timeout_at(now);
         self.recovery.timer = match self.probe_timeout() {
             Some(pto) if now + pto < rto_at => Some((now + pto, TimerKind::Probe)),
             _ => Some((rto_at, TimerKind::Rto)),
@@ -99,8 +99,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     }
                 }
                 TimerKind::Persist => {
+                    if self.window_probes == 0 {
+                        self.window_probed_at = env.now;
+                    }
                     self.window_probes = self.window_probes.saturating_add(1);
-                    if self.window_probes > env.config.retries2 {
+                    let waited = env.now.since(self.window_probed_at);
+                    if self.is_given_up(waited, self.window_probes, env.config.retries2) {
                         return Some(End::TimedOut);
                     }
                     if self.window_room() > 0 {
@@ -118,6 +122,21 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.handle_keepalive(env)
     }
 
+    /// When the retransmission timer runs out; not after the user timeout (Linux's `tcp_clamp_rto_to_user_timeout`).
+    fn timeout_at(&self, now: Instant) -> Instant {
+        let rto_at = now + self.rtt.rto();
+        let oldest = self.snd.board.get(0).map(|sent| sent.first_sent);
+        match oldest.zip(self.user_timeout).map(|(sent, limit)| sent + limit) {
+            Some(end) if end > now => rto_at.min(end),
+            _ => rto_at,
+        }
+    }
+
+    /// The peer did not answer for `waited`, in which it was tried `tries` times.
+    fn is_given_up(&self, waited: Duration, tries: u8, tries_max: u8) -> bool {
+        self.user_timeout.map_or(tries > tries_max, |limit| waited >= limit)
+    }
+
     /// RFC 6298 §5.4 to §5.6: everything not reported as received is lost, the window collapses.
     fn on_rto(&mut self, env: &mut Env<'_>) -> Option<End> {
         if self.snd.board.is_empty() {
@@ -125,7 +144,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         env.counters.tcp_timeouts += 1;
         self.recovery.timeouts = self.recovery.timeouts.saturating_add(1);
-        if self.recovery.timeouts > env.config.retries2 {
+        let waited = self.snd.board.get(0).map(|sent| env.now.since(sent.first_sent)).unwrap_or_default();
+        if self.is_given_up(waited, self.recovery.timeouts, env.config.retries2) {
             return Some(End::TimedOut);
         }
         self.recovery.suspect();
@@ -159,7 +179,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.recovery.suspect();
         self.recovery.probe_wanted = true;
         // Whatever happens to the probe, the timeout follows.
-        self.recovery.timer = Some((env.now + self.rtt.rto(), TimerKind::Rto));
+        self.recovery.timer = Some((self.timeout_at(env.now), TimerKind::Rto));
     }
 
     /// What is on the way probes the peer by itself.
@@ -181,7 +201,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !self.may_keep_alive() || self.keepalive_at(env.config, idle) > env.now {
             return None;
         }
-        if self.keepalive_probes >= env.config.keepalive_probes {
+        let silent = env.now.since(self.rcv.last_at);
+        let over = match self.user_timeout {
+            Some(limit) => self.keepalive_probes > 0 && silent >= limit,
+            None => self.keepalive_probes >= env.config.keepalive_probes,
+        };
+        if over {
             return Some(End::TimedOut);
         }
         env.counters.tcp_keep_alive += 1;

@@ -54,6 +54,21 @@ impl Script {
         self
     }
 
+    #[track_caller]
+    pub fn user_timeout(&mut self, limit: super::Duration) -> &mut Self {
+        let (now, id) = (self.now, self.id());
+        self.host.set_user_timeout(now, id, Some(limit)).unwrap();
+        self.collect();
+        self
+    }
+
+    #[track_caller]
+    pub fn lingers(&mut self, linger: super::Duration) -> &mut Self {
+        let (now, id) = (self.now, self.id());
+        self.host.set_linger(now, id, Some(linger)).unwrap();
+        self
+    }
+
     /// All that can be read.
     #[track_caller]
     pub fn read(&mut self) -> Vec<u8> {
@@ -133,6 +148,11 @@ impl Script {
         self.host.command(now, command).unwrap();
         self.collect();
         self
+    }
+
+    #[track_caller]
+    pub fn is_open(&self) -> bool {
+        !self.host.readiness(self.id()).error
     }
 
     #[track_caller]

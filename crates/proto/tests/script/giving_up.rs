@@ -1,0 +1,68 @@
+//! Options of a connection that say when it is given up: `TCP_USER_TIMEOUT`, `SO_LINGER` (RFC 5482, RFC 9293 §3.9.1.8).
+
+use super::dsl::*;
+use polytcp_proto::host::{CallError, ConnectionError};
+
+fn timed_out() -> CallError {
+    CallError::Failed(ConnectionError::TimedOut)
+}
+
+#[test]
+fn unacknowledged_data_is_given_up_at_the_user_timeout() {
+    let mut s = Script::accepted_plain();
+    s.user_timeout(secs(3)).writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+    assert!(s.idles(ms(2_999)) >= 3);
+    assert!(s.is_open());
+    s.idles(ms(1));
+    s.reads_error(timed_out());
+}
+
+#[test]
+fn a_user_timeout_longer_than_all_retransmissions_is_waited_for() {
+    let mut config = config();
+    config.tcp.retries2 = 3;
+    let mut s = Script::accepted_plain_with(config);
+    s.user_timeout(secs(60)).writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+    s.idles(ms(59_999));
+    assert!(s.is_open());
+    s.idles(ms(1));
+    s.reads_error(timed_out());
+}
+
+#[test]
+fn an_acknowledgement_starts_the_user_timeout_anew() {
+    let mut s = Script::accepted_plain();
+    s.user_timeout(secs(3)).nodelay().writes(b"one").sends(data(1, 1, b"one"));
+    s.idles(secs(2));
+    s.receives(ack(1, 4)).writes(b"two").sends(data(4, 1, b"two"));
+    s.idles(ms(2_900));
+    assert!(s.is_open());
+    s.idles(ms(200));
+    s.reads_error(timed_out());
+}
+
+#[test]
+fn a_window_that_stays_shut_is_given_up_at_the_user_timeout() {
+    let mut s = Script::accepted_plain();
+    s.user_timeout(secs(5)).receives(ack(1, 1).window(0)).writes(b"anyone?");
+    // The peer's answers keep nothing alive, they do not come.
+    s.idles(secs(20));
+    s.reads_error(timed_out());
+}
+
+#[test]
+fn a_close_with_no_time_to_linger_aborts() {
+    let mut s = Script::accepted_plain();
+    s.lingers(secs(0)).writes(b"unacked").sends(data(1, 1, b"unacked"));
+    s.closes().sends(rst_ack(8, 1)).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtTCPAbortOnData"), Some(1));
+    let mut s = Script::accepted();
+    s.receives(ack(1, 1).dack(1)).lingers(secs(0)).closes().sends(rst_ack(1, 1).fastclose());
+}
+
+#[test]
+fn a_close_with_time_to_linger_is_graceful() {
+    let mut s = Script::accepted_plain();
+    s.lingers(secs(5)).writes(b"unacked").sends(data(1, 1, b"unacked"));
+    s.closes().sends(fin(8, 1));
+}

@@ -13,6 +13,7 @@ pub(crate) fn connect(error: ConnectError) -> Error {
         ConnectError::AddressInUse => ErrorKind::AddrInUse,
         ConnectError::InvalidRemote => ErrorKind::InvalidInput,
         ConnectError::UnknownCongestionControl => ErrorKind::NotFound,
+        ConnectError::DataTooLong => ErrorKind::InvalidInput,
         ConnectError::MptcpDisabled => ErrorKind::Unsupported,
     };
     Error::new(kind, error)

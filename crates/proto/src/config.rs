@@ -88,6 +88,9 @@ pub struct TcpConfig {
     /// Whether a third ACK that finds the accept queue full is answered with a reset instead of being
     /// dropped (`net.ipv4.tcp_abort_on_overflow`). Default false: the peer repeats.
     pub abort_on_overflow: bool,
+    /// Which sides of TCP Fast Open are on (`net.ipv4.tcp_fastopen`), bits of [`fastopen`]. Default 1 as
+    /// Linux, the client's side for connects that bring data.
+    pub fastopen: u32,
     /// Only for tests: initial sequence numbers lie within this many bytes before their wrap. Default
     /// `None`.
     pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
@@ -145,9 +148,22 @@ impl Default for TcpConfig {
             syncookies: SynCookies::WhenFull,
             max_syn_backlog: 4_096,
             abort_on_overflow: false,
+            fastopen: fastopen::CLIENT_ENABLE,
             isn_near_wrap_bytes: None,
         }
     }
+}
+
+/// Bits of [`TcpConfig::fastopen`], with Linux's meaning.
+pub mod fastopen {
+    /// Data that `connect` brings may go on the SYN.
+    pub const CLIENT_ENABLE: u32 = 0x1;
+    /// Listeners that ask for it take data on a SYN.
+    pub const SERVER_ENABLE: u32 = 0x2;
+    /// Data goes on the SYN to any peer, without a cookie: only where the network keeps spoofed SYNs out.
+    pub const CLIENT_NO_COOKIE: u32 = 0x4;
+    /// Data on a SYN without a cookie is taken: only where the network keeps spoofed SYNs out.
+    pub const SERVER_COOKIE_NOT_REQD: u32 = 0x200;
 }
 
 /// When SYN cookies are sent; each stands for the value of Linux's sysctl.

@@ -179,6 +179,8 @@ counters! {
         tcp_ofo_merge "TCPOFOMerge" "Out-of-order segments that overlapped queued ones.";
         tcp_challenge_ack "TCPChallengeACK" "Challenge acknowledgements sent (RFC 5961).";
         tcp_syn_challenge "TCPSYNChallenge" "Challenge acknowledgements sent to a SYN.";
+        tcp_fast_open_active "TCPFastOpenActive" "Connections whose data on the SYN was acknowledged by the SYN/ACK.";
+        tcp_fast_open_active_fail "TCPFastOpenActiveFail" "Connections whose data on the SYN was not, or not all, acknowledged.";
         tcp_from_zero_window_adv "TCPFromZeroWindowAdv" "Windows announced that opened from zero.";
         tcp_to_zero_window_adv "TCPToZeroWindowAdv" "Windows announced that closed to zero.";
         tcp_want_zero_window_adv "TCPWantZeroWindowAdv" "Windows that would have been zero, had the right edge been free to retreat.";

@@ -12,6 +12,8 @@ mod close;
 mod cookies;
 #[path = "script/ecn.rs"]
 mod ecn;
+#[path = "script/fast_open.rs"]
+mod fast_open;
 #[path = "script/giving_up.rs"]
 mod giving_up;
 #[path = "script/handshake.rs"]

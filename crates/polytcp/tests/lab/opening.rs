@@ -1,10 +1,10 @@
-//! Ways to open a connection beyond the plain three-way handshake: SYN cookies, deferred accepts.
+//! Ways to open a connection beyond the plain three-way handshake: SYN cookies, deferred accepts, data on the SYN.
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use polytcp::blocking::MptcpListener;
-use polytcp::{ListenOptions, SynCookies};
+use polytcp::blocking::{MptcpListener, MptcpStream};
+use polytcp::{ConnectOptions, ListenOptions, SynCookies};
 use polytcp_lab::{Protocol, require_or_skip};
 
 use crate::bounded::{WAIT, bounded};
@@ -85,4 +85,45 @@ fn a_deferred_accept_waits_for_the_kernel_s_data() {
         assert_eq!(&text, b"hello");
         assert!(stream.info().expect("info").is_mptcp, "{}", world.describe(None));
     });
+}
+
+#[test]
+fn the_stack_s_data_on_the_syn_is_taken_by_the_kernel() {
+    if !require_or_skip() {
+        return;
+    }
+    for (protocol, family) in
+        [(Protocol::Mptcp, Family::V4), (Protocol::Mptcp, Family::V6), (Protocol::Tcp, Family::V4)]
+    {
+        bounded(&format!("fast open towards the kernel, {protocol:?}, {family:?}"), move || {
+            let mut plan = Plan::bare(Client::Stack, family, 1);
+            // Both sides, and every listener without asking.
+            plan.sysctls.push(("net.ipv4.tcp_fastopen", "1027"));
+            let world = World::new(plan);
+            let listener = world.lab.listen(world.server(), protocol).expect("listen");
+            let options =
+                ConnectOptions { data: b"hello ".as_slice().into(), ..ConnectOptions::new(world.server()) };
+            for round in 0..3 {
+                let stream = MptcpStream::connect_with(&world.stack, &options).expect("connect");
+                (&stream).write_all(b"world").expect("write");
+                let mut kernel = listener.accept_within(WAIT).expect("accept");
+                kernel.set_timeouts(Some(WAIT)).expect("timeouts");
+                stream.set_read_timeout(Some(WAIT)).expect("timeout");
+                let mut text = [0; 11];
+                kernel.read_exact(&mut text).expect("the kernel reads");
+                assert_eq!(&text, b"hello world");
+                kernel.write_all(b"answer").expect("the kernel writes");
+                let mut answer = [0; 6];
+                (&stream).read_exact(&mut answer).expect("read");
+                assert_eq!(&answer, b"answer");
+                let is_mptcp = stream.info().expect("info").is_mptcp;
+                assert_eq!(is_mptcp, protocol == Protocol::Mptcp, "{}", world.describe(None));
+                let (ours, theirs) = (world.stack.counters(), world.counters());
+                let active = ours.get("TcpExtTCPFastOpenActive").expect("a counter");
+                // The first connection asks for the cookie, the others use it.
+                let passive = theirs.value("TcpExtTCPFastOpenPassive");
+                assert_eq!((active, passive), (round, round as i64), "{}", world.describe(None));
+            }
+        });
+    }
 }

@@ -27,6 +27,9 @@ impl Host {
         if options.protocol == Protocol::Mptcp && !self.config.mptcp.enabled {
             return Err(ConnectError::MptcpDisabled);
         }
+        if options.data.len() > self.config.tcp.send_buffer_bytes.get() as usize {
+            return Err(ConnectError::DataTooLong);
+        }
         let congestion_control =
             options.congestion_control.as_deref().unwrap_or(&self.config.tcp.congestion_control);
         if !cc::AVAILABLE.contains(&congestion_control) {
@@ -54,7 +57,10 @@ impl Host {
             Protocol::Tcp => None,
         };
         let mode = if local_key.is_some() { Mode::Mptcp } else { Mode::Plain };
-        let opening = Opening::active(now, self.initial_number(tuple, now), self.offer(interface, tuple));
+        let mut opening = Opening::active(now, self.initial_number(tuple, now), self.offer(interface, tuple));
+        if let Some(syn) = self.fast_open_syn(remote.ip(), &options.data) {
+            opening.set_fast_open(syn);
+        }
         let new = NewConnection {
             role: Role::Client,
             mode,
@@ -66,6 +72,7 @@ impl Host {
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
         let mut connection = Connection::new(&ctx, &new);
         connection.set_nodelay(options.nodelay);
+        connection.first_data = options.data.clone();
         let subflow = connection.open_first(opening, interface);
         let id = self.insert_connection(connection);
         if let Some(key) = local_key {

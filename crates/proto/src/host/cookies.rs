@@ -13,13 +13,13 @@ use polytcp_wire::tcp_option::TcpOption;
 use super::passive::{Arrival, JoinRequest, Purpose, acked_key};
 use super::socket::Protocol;
 use super::{FourTuple, Host};
-use crate::config::SynCookies;
+use crate::config::{Ecn, SynCookies};
 use crate::mptcp::hook::{reset_reason, understood_capable};
 use crate::mptcp::key::Key;
 use crate::packet::InterfaceId;
 use crate::seq::SeqNum;
 use crate::tcp::cookie::{self, Ends, VALID};
-use crate::tcp::opening::{Opening, timestamp_at};
+use crate::tcp::opening::{Opening, asks_for_ecn, timestamp_at};
 use crate::tcp::segment::Segment;
 use crate::time::Instant;
 
@@ -101,12 +101,14 @@ impl Host {
         let mut offer = self.offer(interface, tuple);
         if syn.options.timestamps.is_some() {
             let clock = timestamp_at(now, 0);
-            let stamp = cookie::stamp(clock, syn.options.window_scale, syn.options.sack_permitted);
+            let ecn = offer.ecn != Ecn::Off && asks_for_ecn(&syn);
+            let stamp = cookie::stamp(clock, syn.options.window_scale, syn.options.sack_permitted, ecn);
             offer.timestamp_offset = offer.timestamp_offset.wrapping_sub(clock.wrapping_sub(stamp));
         } else {
             // Nothing would bring these back.
             syn.options.window_scale = None;
             syn.options.sack_permitted = false;
+            offer.ecn = Ecn::Off;
         }
         let option = self.syn_ack_option(purpose);
         let mut opening = Opening::passive(now, cookie, offer, &syn);

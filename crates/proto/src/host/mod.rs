@@ -14,6 +14,7 @@
 //! | `calls` | the socket calls |
 //! | `demux` | from a packet to its connection |
 //! | `passive` | listeners and handshakes of peers that connect |
+//! | `fast_open` | TCP Fast Open: whose cookies we have |
 //! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
 //! | `paths` | the path manager's decisions carried out |
 //! | `port_endpoints` | endpoints with a port, and joins at other ports |
@@ -27,6 +28,7 @@ mod cookies;
 mod demux;
 pub mod drive;
 mod emit;
+mod fast_open;
 pub mod interface;
 mod passive;
 mod path_mtus;
@@ -56,6 +58,7 @@ use crate::tcp::isn::InitialNumbers;
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use cookies::JoinCookies;
+use fast_open::KnownServers;
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
 use passive::{HalfOpen, Listener};
@@ -123,6 +126,7 @@ pub struct Host {
     half_open_ready: VecDeque<FourTuple>,
     cookies: Cookies,
     join_cookies: JoinCookies,
+    known_servers: KnownServers,
     tokens: Map<Token, ConnectionId>,
     listeners: Vec<Option<Listener>>,
     listener_generation: u32,
@@ -158,6 +162,7 @@ impl Host {
             half_open_ready: VecDeque::new(),
             cookies,
             join_cookies: JoinCookies::default(),
+            known_servers: KnownServers::new(map_secret.clone()),
             tokens: Map::new(map_secret.clone()),
             listeners: Vec::new(),
             listener_generation: 0,

@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use polytcp_wire::mptcp::{AddAddr, AddAddrAuth, AddressIds};
 
+use super::fast_open::KnownServer;
 use super::{ConnectionId, FlowRef, FourTuple, Host};
 use crate::mptcp::connection::{Connection, Notice, Role};
 use crate::mptcp::fallback::FallbackReason;
@@ -106,6 +107,11 @@ impl Host {
                 self.next_steps(now, id);
             }
             Notice::RemoveAddr(ids) => self.handle_remove_addr(now, id, &ids),
+            Notice::FastOpenCookie { cookie, mss } => {
+                if let Some(server) = self.connection(id).map(|c| c.first_remote.ip()) {
+                    self.known_servers.insert(server, KnownServer { cookie, mss });
+                }
+            }
             Notice::Prio { subflow } => {
                 let found = self.connection(id).and_then(|c| {
                     let subflow = c.subflows.iter().find(|s| s.id == subflow)?;

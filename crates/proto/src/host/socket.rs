@@ -48,12 +48,24 @@ pub struct ConnectOptions {
     pub nodelay: bool,
     /// Congestion control of this connection's flows; default the host's.
     pub congestion_control: Option<String>,
+    /// What the application has to say first, as with `MSG_FASTOPEN`: what fits goes on the SYN if the
+    /// peer is known to take it ([`crate::config::TcpConfig::fastopen`], RFC 7413), the rest after the
+    /// handshake. A SYN may reach the peer's application twice, so only data that may be said twice
+    /// belongs here. At most the send buffer. Default empty.
+    pub data: Bytes,
 }
 
 impl ConnectOptions {
     /// An MPTCP connection to `remote` with the host's defaults.
     pub fn new(remote: SocketAddr) -> Self {
-        Self { remote, local: None, protocol: Protocol::Mptcp, nodelay: false, congestion_control: None }
+        Self {
+            remote,
+            local: None,
+            protocol: Protocol::Mptcp,
+            nodelay: false,
+            congestion_control: None,
+            data: Bytes::new(),
+        }
     }
 }
 
@@ -102,6 +114,9 @@ pub enum ConnectError {
     /// MPTCP is switched off (`net.mptcp.enabled` = 0).
     #[error("MPTCP is switched off")]
     MptcpDisabled,
+    /// The data to begin with exceeds the send buffer.
+    #[error("the data to begin with exceeds the send buffer")]
+    DataTooLong,
 }
 
 /// Why `listen` failed.

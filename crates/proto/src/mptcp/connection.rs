@@ -9,8 +9,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use bytes::{Buf, Bytes};
 use polytcp_wire::icmp::IcmpError;
 use polytcp_wire::mptcp::{AddAddr, AddressIds, MptcpOption};
+use polytcp_wire::tcp_options::FastOpenCookie;
 
 use super::calls::subflow_info;
 use super::fallback::{Failing, FallbackReason};
@@ -18,6 +20,7 @@ use super::hook::{Data, Hook, Inbox, Mode};
 use super::key::{Key, Token};
 use super::recv::DataRecv;
 use super::send::DataSend;
+use super::send_buffer::Piece;
 use super::subflow::{Keys, Phase, Subflow, SubflowFlow, SubflowState as MptcpState};
 use crate::config::HostConfig;
 use crate::counters::Counters;
@@ -127,6 +130,13 @@ pub enum Notice {
     },
     /// It became plain TCP.
     FellBack(FallbackReason),
+    /// The peer gave a Fast Open cookie.
+    FastOpenCookie {
+        /// The cookie.
+        cookie: FastOpenCookie,
+        /// The MSS beside it.
+        mss: u16,
+    },
 }
 
 /// Why a subflow's data goes to others.
@@ -189,6 +199,10 @@ pub struct Connection {
     pub(super) user_timeout: Option<Duration>,
     /// Closing means aborting (`SO_LINGER` with zero).
     pub(super) abort_on_close: bool,
+    /// What the application said with `connect`, until the handshake is over.
+    pub(crate) first_data: Bytes,
+    /// Octets on our SYN that were taken; they have no data sequence numbers (RFC 8684 appendix B.1).
+    pub(super) syn_data_bytes: u64,
     pub(super) pending: VecDeque<Emission>,
     pub(crate) notices: VecDeque<Notice>,
     pub(super) timing: Timing,
@@ -275,6 +289,8 @@ impl Connection {
             nodelay: false,
             user_timeout: None,
             abort_on_close: false,
+            first_data: Bytes::new(),
+            syn_data_bytes: 0,
             pending: VecDeque::new(),
             notices: VecDeque::new(),
             timing: Timing {
@@ -357,6 +373,11 @@ impl Connection {
         if self.data.mode == Mode::Plain {
             self.data.rcv.start_at(self.data.rcv.nxt(), agreed.rcv_wnd);
         }
+        // What the SYN did not carry, or the peer did not take, follows as any data (RFC 7413 §4.1.3).
+        let mut rest = core::mem::take(&mut self.first_data);
+        rest.advance(rest.len().min(agreed.syn_data_acked as usize));
+        self.syn_data_bytes = u64::from(agreed.syn_data_acked);
+        self.data.snd.push(Piece::Fixed(rest));
         self.notices.push_back(Notice::Established);
     }
 

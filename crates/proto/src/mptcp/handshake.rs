@@ -161,6 +161,7 @@ impl Connection {
         agreed: &Agreed,
         segment_bytes_max: u32,
     ) {
+        self.note_fast_open(ctx, index, segment, agreed);
         let Phase::Opening { handshake, .. } = &self.subflows[index].phase else { return };
         match handshake {
             ActiveHandshake::Capable => {
@@ -213,6 +214,25 @@ impl Connection {
         self.open_flow(ctx, index, agreed, segment_bytes_max);
         if let Some(flow) = self.subflows[index].flow_mut() {
             flow.ack_now();
+        }
+    }
+
+    /// Counts what became of data on the SYN, and keeps the cookie of a peer that was asked for one.
+    fn note_fast_open(&mut self, ctx: &mut Ctx<'_>, index: usize, segment: &Segment, agreed: &Agreed) {
+        let Phase::Opening { opening, .. } = &self.subflows[index].phase else { return };
+        if opening.syn_data() > 0 {
+            let all = agreed.syn_data_acked == opening.syn_data();
+            *(if all {
+                &mut ctx.counters.tcp_fast_open_active
+            } else {
+                &mut ctx.counters.tcp_fast_open_active_fail
+            }) += 1;
+        }
+        let given = segment.options.fast_open.filter(|cookie| !cookie.is_request());
+        if let Some(cookie) = given.filter(|_| opening.asked_fast_open()) {
+            // RFC 9293 §3.7.1: 536 octets when the peer names none.
+            let mss = segment.options.mss.unwrap_or(536);
+            self.notices.push_back(Notice::FastOpenCookie { cookie, mss });
         }
     }
 

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::isn::fixed_octets;
 use super::opening::{Agreed, AgreedTimestamps, Offer};
 use super::segment::Segment;
+use crate::config::Ecn;
 use crate::rng::SecretSource;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
@@ -29,10 +30,10 @@ const DATA_MASK: u32 = (1 << DATA_BITS) - 1;
 const MSS_V4: [u16; 4] = [536, 1300, 1440, 1460];
 const MSS_V6: [u16; 4] = [1280 - 60, 1480 - 60, 1500 - 60, 9000 - 60];
 
-/// Bits of a timestamp that carry options: four of window scale, SACK, ECN (which is never agreed on
-/// here, so that its bit stays 0).
+/// Bits of a timestamp that carry options: four of window scale, SACK, ECN.
 const STAMP_BITS: u32 = 6;
 const STAMP_SACK: u32 = 1 << 4;
+const STAMP_ECN: u32 = 1 << 5;
 /// A window scale that stands for none.
 const STAMP_NO_SCALE: u32 = 0xf;
 
@@ -136,15 +137,15 @@ fn minute(now: Instant) -> u32 {
 }
 
 /// The latest clock value not after `clock` that tells these options.
-pub fn stamp(clock: u32, window_scale: Option<u8>, sack: bool) -> u32 {
+pub fn stamp(clock: u32, window_scale: Option<u8>, sack: bool, ecn: bool) -> u32 {
     let scale = window_scale.map_or(STAMP_NO_SCALE, |shift| u32::from(shift.min(14)));
-    let options = scale | if sack { STAMP_SACK } else { 0 };
+    let options = scale | if sack { STAMP_SACK } else { 0 } | if ecn { STAMP_ECN } else { 0 };
     let value = clock >> STAMP_BITS << STAMP_BITS | options;
     if value > clock { value.wrapping_sub(1 << STAMP_BITS) } else { value }
 }
 
 /// What the third ACK brings back of a handshake that nobody remembers: `mss` from its cookie, the rest
-/// from the timestamp that it echoes. Without timestamps there is neither window scale nor SACK.
+/// from the timestamp that it echoes. Without timestamps there is neither window scale nor SACK nor ECN.
 pub fn agreed(offer: &Offer, third: &Segment, mss: u16) -> Agreed {
     let options = third.options.timestamps.map(|stamps| stamps.ecr.wrapping_sub(offer.timestamp_offset));
     let scale = options.map_or(STAMP_NO_SCALE, |options| options & STAMP_NO_SCALE);
@@ -157,6 +158,7 @@ pub fn agreed(offer: &Offer, third: &Segment, mss: u16) -> Agreed {
         rcv_wscale,
         snd_wscale,
         sack: options.is_some_and(|options| options & STAMP_SACK != 0),
+        ecn: offer.ecn != Ecn::Off && options.is_some_and(|options| options & STAMP_ECN != 0),
         timestamps: third
             .options
             .timestamps
@@ -164,6 +166,7 @@ pub fn agreed(offer: &Offer, third: &Segment, mss: u16) -> Agreed {
         snd_wnd: u32::from(third.window) << snd_wscale,
         rcv_wnd: offer.window_bytes.min(u32::from(u16::MAX)),
         rtt: None,
+        syn_data_acked: 0,
     }
 }
 
@@ -233,10 +236,12 @@ mod tests {
     fn a_stamp_never_runs_ahead_of_the_clock_and_keeps_the_options() {
         for clock in [0, 5, 63, 64, 1_000_000, u32::MAX] {
             for (scale, sack) in [(None, false), (None, true), (Some(0), false), (Some(14), true)] {
-                let value = stamp(clock, scale, sack);
-                assert!(clock.wrapping_sub(value) < 1 << STAMP_BITS, "{clock} {value}");
-                assert_eq!(value & STAMP_NO_SCALE, scale.map_or(15, u32::from));
-                assert_eq!(value & STAMP_SACK != 0, sack);
+                for ecn in [false, true] {
+                    let value = stamp(clock, scale, sack, ecn);
+                    assert!(clock.wrapping_sub(value) < 1 << STAMP_BITS, "{clock} {value}");
+                    assert_eq!(value & STAMP_NO_SCALE, scale.map_or(15, u32::from));
+                    assert_eq!((value & STAMP_SACK != 0, value & STAMP_ECN != 0), (sack, ecn));
+                }
             }
         }
     }

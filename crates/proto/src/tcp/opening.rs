@@ -4,8 +4,11 @@
 //! offered, the SYN's retransmission timer. It judges segments and says what follows; its owner adds
 //! the options of the layer above and builds the [`super::flow::Flow`] from what was agreed.
 
+use alloc::boxed::Box;
+
+use bytes::Bytes;
 use polytcp_wire::tcp::TcpFlags;
-use polytcp_wire::tcp_options::{NoRoom, OptionBuf, TcpOption, TcpOptions, Timestamps};
+use polytcp_wire::tcp_options::{FastOpenCookie, NoRoom, OptionBuf, TcpOption, TcpOptions, Timestamps};
 
 use super::segment::{Outgoing, Segment};
 use crate::config::Ecn;
@@ -21,6 +24,9 @@ const REPEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// The MSS assumed when the peer names none (RFC 9293 §3.7.1, MUST-15): 536 for IPv4, 1220 for IPv6.
 const DEFAULT_MSS_V4: u16 = 536;
 const DEFAULT_MSS_V6: u16 = 1220;
+
+/// Octets of the layer above on a SYN: MP_CAPABLE without a key (RFC 8684 §3.1).
+const SYN_EXTRA_BYTES: usize = 4;
 
 /// What this side offers in its SYN or SYN/ACK.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +48,8 @@ pub struct Offer {
 /// What both sides' SYNs agreed on.
 #[derive(Clone, Copy, Debug)]
 pub struct Agreed {
-    /// Initial send sequence number.
+    /// Initial send sequence number; after data on the SYN the number of its last octet that was
+    /// acknowledged, so that the flow counts from there on (as RFC 8684 appendix B.1 asks of mappings).
     pub iss: SeqNum,
     /// Initial receive sequence number.
     pub irs: SeqNum,
@@ -64,6 +71,19 @@ pub struct Agreed {
     pub rcv_wnd: u32,
     /// A measured round trip, unless the SYN was repeated (Karn).
     pub rtt: Option<Duration>,
+    /// Octets on our SYN that the peer acknowledged.
+    pub syn_data_acked: u32,
+}
+
+/// What a client's first SYN says of Fast Open (RFC 7413 §4.1).
+#[derive(Clone, Debug)]
+pub struct FastOpenSyn {
+    /// The option; none where the network does without cookies.
+    pub option: Option<FastOpenCookie>,
+    /// What goes on the SYN, as far as it fits.
+    pub data: Bytes,
+    /// MSS that the peer announced when it gave the cookie: no more goes on the SYN.
+    pub mss: u16,
 }
 
 /// Timestamps as the handshake left them.
@@ -141,6 +161,29 @@ pub struct Opening {
     /// When the next one is due.
     deadline: Instant,
     rto: Duration,
+    fast_open: Option<Box<FastOpenSyn>>,
+    /// Octets on the SYN that left.
+    syn_data: u32,
+}
+
+impl FastOpenSyn {
+    /// Writes the option; returns what goes on the SYN.
+    fn begin(&self, mss: u16, options: &mut OptionBuf) -> Bytes {
+        if let Some(cookie) = self.option {
+            let len = 2 + cookie.as_slice().len();
+            // A longer cookie has no room beside MPTCP, as in Linux: no Fast Open then.
+            if len.next_multiple_of(4) + SYN_EXTRA_BYTES > options.remaining() {
+                return Bytes::new();
+            }
+            let _ = options.push(TcpOption::FastOpen(cookie));
+            if cookie.is_request() {
+                return Bytes::new();
+            }
+        }
+        // The MSS counts no options (RFC 6691), and the extra ones come after this.
+        let room = usize::from(self.mss.min(mss)).saturating_sub(options.len() + SYN_EXTRA_BYTES);
+        self.data.slice(..self.data.len().min(room))
+    }
 }
 
 impl Opening {
@@ -155,6 +198,8 @@ impl Opening {
             sent: 0,
             deadline: now,
             rto: INITIAL_RTO,
+            fast_open: None,
+            syn_data: 0,
         }
     }
 
@@ -169,7 +214,30 @@ impl Opening {
             sent: 0,
             deadline: now,
             rto: INITIAL_RTO,
+            fast_open: None,
+            syn_data: 0,
         }
+    }
+
+    /// Has the first SYN ask for a cookie, or carry data. Repetitions do neither (RFC 7413 §4.1.3: what
+    /// is in the way of the option must not be in the way of the connection).
+    pub fn set_fast_open(&mut self, syn: FastOpenSyn) {
+        self.fast_open = Some(Box::new(syn));
+    }
+
+    /// The first SYN had a Fast Open option.
+    pub fn asked_fast_open(&self) -> bool {
+        self.fast_open.as_ref().is_some_and(|syn| syn.option.is_some())
+    }
+
+    /// Octets on the SYN that left.
+    pub fn syn_data(&self) -> u32 {
+        self.syn_data
+    }
+
+    /// How many octets on the SYN `ack` acknowledges, if it acknowledges the SYN.
+    fn syn_data_acked(&self, ack: SeqNum) -> Option<u32> {
+        ack.since(self.iss + 1).filter(|acked| *acked <= self.syn_data)
     }
 
     /// How many SYNs or SYN/ACKs were sent.
@@ -211,7 +279,11 @@ impl Opening {
             self.rto = (self.rto * 2).min(SYN_RTO_MAX);
         }
         self.deadline = now + self.rto;
-        Some(self.syn(now, write_extra))
+        let segment = self.syn(now, write_extra);
+        if self.sent == 1 {
+            self.syn_data = segment.payload.len() as u32;
+        }
+        Some(segment)
     }
 
     /// What was due at `now` is left out, and waits for its next turn.
@@ -242,7 +314,13 @@ impl Opening {
                 // (Linux's `tcp_ecn_fallback`).
                 let asks = self.offer.ecn == Ecn::Request && self.sent <= 1;
                 let ecn = if asks { TcpFlags::ECE | TcpFlags::CWR } else { TcpFlags::NONE };
-                Outgoing::bare(self.iss, SeqNum(0), TcpFlags::SYN | ecn, window)
+                let mut segment = Outgoing::bare(self.iss, SeqNum(0), TcpFlags::SYN | ecn, window);
+                if self.sent == 1
+                    && let Some(fast_open) = self.fast_open.as_deref()
+                {
+                    segment.payload = fast_open.begin(self.offer.mss, &mut options);
+                }
+                segment
             }
             Side::SynReceived { irs, peer } => {
                 // RFC 7323 §1.3, §2.2: each option only in answer to the peer's.
@@ -279,7 +357,8 @@ impl Opening {
     }
 
     fn handle_in_syn_sent(&mut self, now: Instant, segment: &Segment) -> OpeningVerdict {
-        let ack_acceptable = segment.is_ack() && segment.ack == self.iss + 1;
+        let acked = self.syn_data_acked(segment.ack).filter(|_| segment.is_ack());
+        let ack_acceptable = acked.is_some();
         if segment.is_ack() && !ack_acceptable {
             return Outgoing::reset_for(segment).map_or(OpeningVerdict::Ignore, OpeningVerdict::Answer);
         }
@@ -290,8 +369,9 @@ impl Opening {
             return OpeningVerdict::Ignore;
         }
         let peer = PeerSyn::read(segment, self.offer.ipv6);
-        if ack_acceptable {
-            return OpeningVerdict::Agreed(self.agreed(now, segment.seq, peer, u32::from(segment.window)));
+        if let Some(acked) = acked {
+            let agreed = self.agreed(now, segment.seq, peer, u32::from(segment.window), acked);
+            return OpeningVerdict::Agreed(agreed);
         }
         self.side = Side::SynReceived { irs: segment.seq, peer };
         self.deadline = now;
@@ -315,8 +395,9 @@ impl Opening {
             // The peer repeats its SYN: our SYN/ACK was lost. Also the crossing SYN/ACK of a
             // simultaneous open, which acknowledges our SYN.
             if segment.seq == irs {
-                if segment.is_ack() && segment.ack == self.iss + 1 {
-                    return OpeningVerdict::Agreed(self.agreed(now, irs, peer, u32::from(segment.window)));
+                if let Some(acked) = self.syn_data_acked(segment.ack).filter(|_| segment.is_ack()) {
+                    let agreed = self.agreed(now, irs, peer, u32::from(segment.window), acked);
+                    return OpeningVerdict::Agreed(agreed);
                 }
                 self.repeat(now);
             }
@@ -325,9 +406,9 @@ impl Opening {
         if !segment.is_ack() {
             return OpeningVerdict::Ignore;
         }
-        if segment.ack != self.iss + 1 {
+        let Some(acked) = self.syn_data_acked(segment.ack) else {
             return Outgoing::reset_for(segment).map_or(OpeningVerdict::Ignore, OpeningVerdict::Answer);
-        }
+        };
         if !segment.seq.within(rcv_nxt, window.max(1)) {
             return OpeningVerdict::Ignore;
         }
@@ -340,7 +421,7 @@ impl Opening {
             peer.timestamp = Some(ts.val);
         }
         let shift = self.shifts(peer).0;
-        OpeningVerdict::Agreed(self.agreed(now, irs, peer, u32::from(segment.window) << shift))
+        OpeningVerdict::Agreed(self.agreed(now, irs, peer, u32::from(segment.window) << shift, acked))
     }
 
     /// (shift of the peer's windows, shift of ours): both zero unless both sent the option.
@@ -356,10 +437,10 @@ impl Opening {
         wants && peer.ecn
     }
 
-    fn agreed(&self, now: Instant, irs: SeqNum, peer: PeerSyn, snd_wnd: u32) -> Agreed {
+    fn agreed(&self, now: Instant, irs: SeqNum, peer: PeerSyn, snd_wnd: u32, acked: u32) -> Agreed {
         let (snd_wscale, rcv_wscale) = self.shifts(peer);
         Agreed {
-            iss: self.iss,
+            iss: self.iss + acked,
             irs,
             mss: peer.mss.min(self.offer.mss),
             rcv_wscale,
@@ -372,13 +453,14 @@ impl Opening {
             snd_wnd,
             rcv_wnd: self.offer.window_bytes.min(u32::from(u16::MAX)),
             rtt: self.handshake_rtt(now),
+            syn_data_acked: acked,
         }
     }
 }
 
 /// RFC 3168 §6.1.1: a SYN asks with both flags, a SYN/ACK agrees with ECE alone. One whose packet is ECN-capable itself
 /// comes through something that sets such bits at random (Linux looks at that too).
-fn asks_for_ecn(segment: &Segment) -> bool {
+pub fn asks_for_ecn(segment: &Segment) -> bool {
     let (ece, cwr) = (segment.flags.contains(TcpFlags::ECE), segment.flags.contains(TcpFlags::CWR));
     ece && cwr != segment.is_ack() && segment.ecn == 0
 }

@@ -57,6 +57,18 @@ fn without_timestamps_there_is_neither_window_scale_nor_sack() {
 }
 
 #[test]
+fn ecn_comes_back_in_the_timestamp_or_is_not_agreed_on() {
+    let mut s = Script::listening_with(always());
+    s.receives(syn().mss(1460).sack_ok().wscale(7).ts().ece().cwr()).sends(syn_ack().ece().ts());
+    s.receives(ack(1, 1)).accepts();
+    s.writes(b"hello").sends(data(1, 1, b"hello").ecn(2));
+    let mut s = Script::listening_with(always());
+    s.receives(syn().mss(1460).sack_ok().wscale(7).ece().cwr()).sends(syn_ack().without_ts());
+    s.receives(ack(1, 1)).accepts();
+    s.writes(b"hello").sends(data(1, 1, b"hello").ecn(0));
+}
+
+#[test]
 fn the_keys_of_mptcp_come_back_in_the_third_ack() {
     let mut s = Script::listening_with(always());
     s.receives(syn().mss(1460).sack_ok().wscale(7).ts().mpc()).sends(syn_ack().mpc());

@@ -104,6 +104,10 @@ impl Script {
             }
             _ => {}
         }
+        let cookie = seen.options.fast_open.map(|cookie| cookie.as_slice().to_vec());
+        if cookie != want.fast_open {
+            return Err(format!("Fast Open {cookie:02x?}, not {:02x?}", want.fast_open));
+        }
         if want.ts.is_some_and(|ts| ts != seen.options.timestamps.is_some()) {
             return Err("timestamps".into());
         }

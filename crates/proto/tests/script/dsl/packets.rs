@@ -12,7 +12,7 @@ use polytcp_wire::mptcp::{
     Join, MptcpOption, Prio, Reset, VERSION,
 };
 use polytcp_wire::tcp::{self, CHECKSUM_OFFSET, TcpFlags, TcpHeader};
-use polytcp_wire::tcp_options::{SackBlock, TcpOptions, Timestamps};
+use polytcp_wire::tcp_options::{FastOpenCookie, SackBlock, TcpOptions, Timestamps};
 use polytcp_wire::virtio::VnetHdr;
 
 use super::script::{Line, Script};
@@ -52,6 +52,7 @@ impl Script {
             mss: seg.mss,
             window_scale: seg.wscale,
             sack_permitted: seg.sack_ok == Some(true),
+            fast_open: seg.fast_open.as_deref().map(|cookie| FastOpenCookie::new(cookie).unwrap()),
             ..TcpOptions::default()
         };
         if seg.ts.unwrap_or(line.ts && !is_syn) {

@@ -147,6 +147,23 @@ impl Script {
         self
     }
 
+    /// Calls connect with data, from another port each time; returns the number of that subflow.
+    #[track_caller]
+    pub fn connect_with_data(&mut self, protocol: Protocol, data: &[u8]) -> usize {
+        let port = 5000 + self.lines.len() as u16;
+        let options = ConnectOptions {
+            protocol,
+            local: Some(SocketAddr::new(host_ip(0), port)),
+            data: Bytes::copy_from_slice(data),
+            ..ConnectOptions::new(SocketAddr::new(peer_ip(0), 80))
+        };
+        let now = self.now;
+        self.conn = Some(self.host.connect(now, &options).unwrap());
+        let sf = self.line(0, port, 80);
+        self.collect();
+        sf
+    }
+
     /// Accepted by a listener, plain TCP, no timestamps: SACK, MSS 1460, window scale 0.
     #[track_caller]
     pub fn accepted_plain() -> Self {

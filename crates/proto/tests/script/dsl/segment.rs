@@ -126,6 +126,7 @@ pub struct Seg {
     pub(super) payload_len: Option<usize>,
     pub(super) buffer_bytes: Option<u32>,
     pub(super) ecn: Option<u8>,
+    pub(super) fast_open: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Seg {
@@ -204,6 +205,15 @@ impl Seg {
     /// On the subflow with that number, from 0.
     pub fn on(mut self, subflow: usize) -> Self {
         self.subflow = subflow;
+        self
+    }
+    /// A Fast Open cookie; none asks for one. In an expectation without this there must be no such option.
+    pub fn fast_open(mut self, cookie: &[u8]) -> Self {
+        self.fast_open = Some(cookie.to_vec());
+        self
+    }
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        self.payload = payload.to_vec();
         self
     }
     pub fn flags(mut self, more: TcpFlags) -> Self {

@@ -86,6 +86,8 @@ impl Net {
         config.tcp.recv_buffer_bytes = BUFFER.try_into().expect("not zero");
         config.tcp.send_buffer_bytes = BUFFER.try_into().expect("not zero");
         config.tcp.time_wait_max = 16;
+        // Data on a SYN both ways, with and without a cookie.
+        config.tcp.fastopen = if kind & 128 != 0 { 0x207 } else { 0x3 };
         config.mptcp.add_addr_accepted = 4;
         config.mptcp.subflows = 4;
         if kind & 1 != 0 {
@@ -114,6 +116,7 @@ impl Net {
         let [client, mut server] = hosts;
         let mut options = ListenOptions::new("0.0.0.0:80".parse().expect("an address"));
         options.backlog = 8;
+        options.fast_open = 4;
         let listener = server.listen(&options).expect("a fresh host");
         let mut net = Self {
             now,
@@ -147,7 +150,9 @@ impl Net {
             return;
         }
         let remote = "10.0.0.1:80".parse().expect("an address");
-        let options = ConnectOptions { protocol, ..ConnectOptions::new(remote) };
+        // Every second one has something to say at once.
+        let data: &'static [u8] = if self.open[0].len() % 2 == 1 { b"request" } else { b"" };
+        let options = ConnectOptions { protocol, data: data.into(), ..ConnectOptions::new(remote) };
         if let Ok(id) = self.hosts[0].connect(self.now, &options) {
             self.open[0].push(id);
         }

@@ -130,6 +130,11 @@ impl Stack {
         self.shared().look(|core| core.subscribers.add())
     }
 
+    /// Gives TCP Fast Open cookies by a new key from now on; those of the key before are still taken.
+    pub fn rotate_fast_open_key(&self) {
+        self.shared().look(|core| core.host.rotate_fast_open_key());
+    }
+
     /// What the host holds at this moment, for leak checks.
     pub fn accounting(&self) -> Accounting {
         self.shared().look(|core| core.host.accounting())

@@ -181,6 +181,10 @@ counters! {
         tcp_syn_challenge "TCPSYNChallenge" "Challenge acknowledgements sent to a SYN.";
         tcp_fast_open_active "TCPFastOpenActive" "Connections whose data on the SYN was acknowledged by the SYN/ACK.";
         tcp_fast_open_active_fail "TCPFastOpenActiveFail" "Connections whose data on the SYN was not, or not all, acknowledged.";
+        tcp_fast_open_passive "TCPFastOpenPassive" "Connections made by a SYN with data and a right cookie.";
+        tcp_fast_open_passive_fail "TCPFastOpenPassiveFail" "SYNs with data whose cookie was wrong.";
+        tcp_fast_open_listen_overflow "TCPFastOpenListenOverflow" "SYNs with data that found the Fast Open queue full.";
+        tcp_fast_open_cookie_reqd "TCPFastOpenCookieReqd" "SYNs that asked for a Fast Open cookie.";
         tcp_from_zero_window_adv "TCPFromZeroWindowAdv" "Windows announced that opened from zero.";
         tcp_to_zero_window_adv "TCPToZeroWindowAdv" "Windows announced that closed to zero.";
         tcp_want_zero_window_adv "TCPWantZeroWindowAdv" "Windows that would have been zero, had the right edge been free to retreat.";
@@ -204,6 +208,7 @@ counters! {
         tcp_delivered_ce "TCPDeliveredCE" "Segments delivered with a congestion mark.";
         tcp_zero_window_drop "TCPZeroWindowDrop" "Segments dropped because the announced window was zero.";
         tcp_rcv_q_drop "TCPRcvQDrop" "In-order segments dropped for want of receive memory.";
+        tcp_fast_open_passive_alt_key "TCPFastOpenPassiveAltKey" "Fast Open cookies of the key before the present one.";
         tcp_dsack_recv_segs "TCPDSACKRecvSegs" "Segments that received D-SACKs report.";
         tcp_dsack_ignored_dubious "TCPDSACKIgnoredDubious" "D-SACKs ignored because they report more than was sent again.";
     }

@@ -6,7 +6,7 @@ mod support;
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use polytcp_proto::config::HostConfig;
+use polytcp_proto::config::{HostConfig, fastopen};
 use polytcp_proto::host::{Accounting, ConnectionId, Host, Piece, ReadOutcome};
 use polytcp_proto::packet::{InterfaceId, Received, Transmit};
 use polytcp_proto::pm::command::EndpointFlags;
@@ -26,6 +26,8 @@ fn small_buffers() -> HostConfig {
     config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(256 << 10).unwrap();
     config.tcp.send_buffer_bytes = core::num::NonZeroU32::new(256 << 10).unwrap();
     config.tcp.time_wait_max = 512;
+    // Any SYN with data makes a connection.
+    config.tcp.fastopen = fastopen::SERVER_ENABLE | fastopen::SERVER_COOKIE_NOT_REQD;
     config.mptcp.add_addr_accepted = 4;
     config.mptcp.subflows = 4;
     config

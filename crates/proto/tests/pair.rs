@@ -4,7 +4,7 @@ mod support;
 
 use bytes::Bytes;
 use polytcp_netem::LinkConfig;
-use polytcp_proto::config::HostConfig;
+use polytcp_proto::config::{HostConfig, fastopen};
 use polytcp_proto::host::{ConnectOptions, Piece, Protocol, ReadOutcome};
 use polytcp_proto::pm::command::EndpointFlags;
 use support::*;
@@ -192,6 +192,42 @@ fn plain_tcp_on_either_side_makes_plain_tcp() {
         assert!(!world.server.info(ids.1).unwrap().is_mptcp);
         close_both(&mut world, ids);
     }
+}
+
+#[test]
+fn a_known_server_answers_data_on_the_syn_after_one_round_trip() {
+    let mut config = HostConfig::default();
+    config.tcp.fastopen = fastopen::CLIENT_ENABLE | fastopen::SERVER_ENABLE;
+    let mut world = World::new(11, &[mbit(50, 50)], config.clone(), config);
+    let listener = world.listen();
+    let mut took = Vec::new();
+    for protocol in [Protocol::Tcp, Protocol::Tcp, Protocol::Mptcp] {
+        let options = ConnectOptions {
+            protocol,
+            data: Bytes::from_static(b"request"),
+            ..ConnectOptions::new((server_ip(0), 80).into())
+        };
+        let start = world.now;
+        let client = world.client.connect(start, &options).unwrap();
+        let (mut server, mut read_at) = (None, None);
+        assert!(world.run_until(secs(5), |w| {
+            let now = w.now;
+            server = server.or_else(|| w.server.accept(listener));
+            if let Some(id) = server
+                && let Ok(ReadOutcome::Data(data)) = w.server.read(now, id, 100)
+            {
+                assert_eq!(&data[..], b"request");
+                read_at = Some(now);
+                w.server.write(now, id, Piece::Fixed(Bytes::from_static(b"answer"))).unwrap();
+            }
+            matches!(w.client.read(now, client, 100), Ok(ReadOutcome::Data(data)) if data[..] == *b"answer")
+        }));
+        took.push((read_at.unwrap().since(start).as_millis(), world.now.since(start).as_millis()));
+        assert_eq!(world.client.info(client).unwrap().is_mptcp, protocol == Protocol::Mptcp);
+        close_both(&mut world, (client, server.unwrap()));
+    }
+    // Asked for a cookie; used it; used it with MPTCP, whose answer waits for the key in the third ACK.
+    assert_eq!(took, [(150, 200), (50, 100), (50, 200)]);
 }
 
 /// Half-closes from the client, then the server, and checks that nothing stays but TIME-WAIT, and that

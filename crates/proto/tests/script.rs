@@ -14,6 +14,8 @@ mod cookies;
 mod ecn;
 #[path = "script/fast_open.rs"]
 mod fast_open;
+#[path = "script/fast_open_passive.rs"]
+mod fast_open_passive;
 #[path = "script/giving_up.rs"]
 mod giving_up;
 #[path = "script/handshake.rs"]

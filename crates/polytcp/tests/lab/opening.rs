@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use polytcp::blocking::{MptcpListener, MptcpStream};
-use polytcp::{ConnectOptions, ListenOptions, SynCookies};
-use polytcp_lab::{Protocol, require_or_skip};
+use polytcp::{ConnectOptions, ListenOptions, SynCookies, fastopen};
+use polytcp_lab::{KernelStream, Protocol, require_or_skip};
 
 use crate::bounded::{WAIT, bounded};
 use crate::transfer::{Manner, Way};
@@ -123,6 +123,51 @@ fn the_stack_s_data_on_the_syn_is_taken_by_the_kernel() {
                 // The first connection asks for the cookie, the others use it.
                 let passive = theirs.value("TcpExtTCPFastOpenPassive");
                 assert_eq!((active, passive), (round, round as i64), "{}", world.describe(None));
+            }
+        });
+    }
+}
+
+/// `MSG_FASTOPEN` of sys/socket.h.
+const MSG_FASTOPEN: i32 = 0x2000_0000;
+
+#[test]
+fn the_kernel_s_data_on_the_syn_is_taken_by_the_stack() {
+    if !require_or_skip() {
+        return;
+    }
+    for (protocol, family) in
+        [(Protocol::Mptcp, Family::V4), (Protocol::Mptcp, Family::V6), (Protocol::Tcp, Family::V4)]
+    {
+        bounded(&format!("fast open from the kernel, {protocol:?}, {family:?}"), move || {
+            let mut plan = Plan::bare(Client::Kernel, family, 1);
+            plan.config.tcp.fastopen = fastopen::SERVER_ENABLE;
+            let world = World::new(plan);
+            let server = world.server();
+            let options = ListenOptions { fast_open: 16, ..ListenOptions::new(server) };
+            let listener = MptcpListener::bind_with(&world.stack, &options).expect("listen");
+            for round in 0..3 {
+                let socket = world.lab.kernel().socket(server, protocol).expect("a socket");
+                let sent = socket.send_to_with_flags(b"hello ", &server.into(), MSG_FASTOPEN);
+                assert_eq!(sent.expect("connect with data"), 6);
+                let mut kernel = KernelStream::from(socket);
+                kernel.set_timeouts(Some(WAIT)).expect("timeouts");
+                kernel.write_all(b"world").expect("the kernel writes");
+                let (stream, _) = listener.accept_timeout(WAIT).expect("accept");
+                stream.set_read_timeout(Some(WAIT)).expect("timeout");
+                let mut text = [0; 11];
+                (&stream).read_exact(&mut text).expect("read");
+                assert_eq!(&text, b"hello world");
+                (&stream).write_all(b"answer").expect("write");
+                let mut answer = [0; 6];
+                kernel.read_exact(&mut answer).expect("the kernel reads");
+                assert_eq!(&answer, b"answer");
+                let is_mptcp = stream.info().expect("info").is_mptcp;
+                assert_eq!(is_mptcp, protocol == Protocol::Mptcp, "{}", world.describe(None));
+                let (ours, theirs) = (world.stack.counters(), world.counters());
+                let passive = ours.get("TcpExtTCPFastOpenPassive").expect("a counter");
+                let active = theirs.value("TcpExtTCPFastOpenActive");
+                assert_eq!((passive, active), (round, round as i64), "{}", world.describe(None));
             }
         });
     }

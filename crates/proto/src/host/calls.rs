@@ -123,7 +123,9 @@ impl Host {
         let generation = self.listener_generation;
         let backlog = options.backlog.min(self.config.tcp.backlog_max);
         let defer_accept = options.defer_accept.map_or(0, timeouts_within);
-        let listener = Some(Listener::new(generation, local, options.protocol, backlog, defer_accept));
+        let mut listener = Listener::new(generation, local, options.protocol, backlog, defer_accept);
+        listener.fast_open_max = options.fast_open;
+        let listener = Some(listener);
         let index = match self.listeners.iter().position(Option::is_none) {
             Some(free) => {
                 self.listeners[free] = listener;

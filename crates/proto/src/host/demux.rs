@@ -83,12 +83,15 @@ impl Host {
             Some(FlowRef::Subflow { connection, subflow }) => {
                 self.handle_subflow_segment(now, connection, subflow, segment);
             }
+            Some(FlowRef::Unconfirmed { connection, subflow }) => {
+                self.handle_unconfirmed_segment(now, tuple, connection, subflow, segment);
+            }
             Some(FlowRef::HalfOpen) => self.handle_half_open_segment(now, tuple, segment),
             None => self.handle_unknown_segment(now, interface, tuple, &segment),
         }
     }
 
-    fn handle_subflow_segment(
+    pub(super) fn handle_subflow_segment(
         &mut self,
         now: Instant,
         id: super::ConnectionId,
@@ -210,7 +213,9 @@ impl Host {
             local: SocketAddr::new(original.addresses.src(), original.src_port),
             remote: SocketAddr::new(original.addresses.dst(), original.dst_port),
         };
-        let Some(FlowRef::Subflow { connection: id, subflow }) = self.flows.get(&tuple).copied() else {
+        let (Some(FlowRef::Subflow { connection: id, subflow })
+        | Some(FlowRef::Unconfirmed { connection: id, subflow })) = self.flows.get(&tuple).copied()
+        else {
             return;
         };
         let Some((connection, mut ctx)) = self.split(now, id) else { return };

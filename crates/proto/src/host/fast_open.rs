@@ -1,15 +1,30 @@
-//! TCP Fast Open (RFC 7413): whose cookies we have.
+//! TCP Fast Open (RFC 7413): whose cookies we have, and whose data we take.
+//!
+//! A SYN with data and a right cookie makes its connection at once. Its request lives on beside it and
+//! repeats the SYN/ACK until the third ACK comes, which on MPTCP brings the peer's key: until then such a
+//! connection can be read and has nothing to send. Data on a SYN has no data sequence numbers.
 
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
 use bytes::Bytes;
 use polytcp_wire::tcp_options::FastOpenCookie;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-use super::Host;
+use super::passive::{Arrival, Purpose, acked_key};
+use super::{ConnectionId, Event, FlowRef, FourTuple, Host, ListenerId};
 use crate::config::fastopen;
+use crate::host::socket::ConnectionError;
 use crate::map::{Map, MapSecret};
-use crate::tcp::opening::FastOpenSyn;
+use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
+use crate::mptcp::hook::{Mode, understood_capable};
+use crate::mptcp::key::Key;
+use crate::rng::SecretSource;
+use crate::tcp::isn::fixed_octets;
+use crate::tcp::opening::{FastOpenSyn, Opening};
+use crate::tcp::segment::{Outgoing, Segment};
+use crate::time::Instant;
 
 /// Servers whose cookies are kept at most; the oldest goes.
 const SERVERS_MAX: usize = 1024;
@@ -48,7 +63,226 @@ impl KnownServers {
     }
 }
 
+/// Octets of the cookies that we give, as Linux's.
+const COOKIE_BYTES: usize = 8;
+
+/// The keys of the cookies that we give: the present one and the one before.
+pub(super) struct FastOpenKeys {
+    present: [u8; 32],
+    before: Option<[u8; 32]>,
+}
+
+impl FastOpenKeys {
+    pub(super) fn new(secrets: &mut SecretSource) -> Self {
+        let mut present = [0; 32];
+        secrets.fill_bytes(&mut present);
+        Self { present, before: None }
+    }
+
+    fn rotate(&mut self, secrets: &mut SecretSource) {
+        let Self { present, .. } = Self::new(secrets);
+        self.before = Some(core::mem::replace(&mut self.present, present));
+    }
+}
+
+/// The cookie of a client under a key. A prefix as key is sound here: every input has the same length, and
+/// most of the digest is kept secret.
+fn cookie_of(key: &[u8; 32], tuple: FourTuple) -> [u8; COOKIE_BYTES] {
+    let digest = Sha256::new()
+        .chain_update(key)
+        .chain_update(fixed_octets(tuple.remote.ip()))
+        .chain_update(fixed_octets(tuple.local.ip()))
+        .finalize();
+    core::array::from_fn(|i| digest[i])
+}
+
+/// What a SYN gets of Fast Open.
+pub(super) enum FastOpenVerdict {
+    /// Nothing.
+    Ignore,
+    /// A cookie.
+    Grant(FastOpenCookie),
+    /// Its data is taken; a cookie of the present key if its own was of the one before.
+    Take { renew: Option<FastOpenCookie> },
+}
+
 impl Host {
+    /// Gives Fast Open cookies by a new key from now on (`net.ipv4.tcp_fastopen_key`); those of the key
+    /// before are still taken, older ones are not.
+    pub fn rotate_fast_open_key(&mut self) {
+        self.fast_open_keys.rotate(&mut *self.secrets);
+    }
+
+    /// Judges a SYN by its option and data (Linux's `tcp_try_fastopen`).
+    pub(super) fn judge_fast_open(
+        &mut self,
+        tuple: FourTuple,
+        listener: ListenerId,
+        syn: &Segment,
+    ) -> FastOpenVerdict {
+        let asks = syn.options.fast_open;
+        self.counters.tcp_fast_open_cookie_reqd += u64::from(asks.is_some_and(|c| c.is_request()));
+        let bits = self.config.tcp.fastopen;
+        let has_data = !syn.payload.is_empty() && !syn.is_fin();
+        let Some(listener) = self.listener_mut(listener).filter(|listener| listener.fast_open_max > 0) else {
+            return FastOpenVerdict::Ignore;
+        };
+        if bits & fastopen::SERVER_ENABLE == 0 || (asks.is_none() && !has_data) {
+            return FastOpenVerdict::Ignore;
+        }
+        if listener.fast_open_pending >= listener.fast_open_max {
+            self.counters.tcp_fast_open_listen_overflow += 1;
+            return FastOpenVerdict::Ignore;
+        }
+        let right = cookie_of(&self.fast_open_keys.present, tuple);
+        let present = FastOpenCookie::new(&right).expect("eight octets are allowed");
+        if has_data && bits & fastopen::SERVER_COOKIE_NOT_REQD != 0 {
+            return FastOpenVerdict::Take { renew: None };
+        }
+        let Some(cookie) = asks else { return FastOpenVerdict::Ignore };
+        if cookie.is_request() {
+            return FastOpenVerdict::Grant(present);
+        }
+        let is = |key: &[u8; 32]| bool::from(cookie_of(key, tuple)[..].ct_eq(cookie.as_slice()));
+        let renew = if is(&self.fast_open_keys.present) {
+            None
+        } else if self.fast_open_keys.before.as_ref().is_some_and(is) {
+            self.counters.tcp_fast_open_passive_alt_key += 1;
+            Some(present)
+        } else {
+            self.counters.tcp_fast_open_passive_fail += 1;
+            return FastOpenVerdict::Grant(present);
+        };
+        match (has_data, renew) {
+            (true, renew) => FastOpenVerdict::Take { renew },
+            (false, Some(cookie)) => FastOpenVerdict::Grant(cookie),
+            (false, None) => FastOpenVerdict::Ignore,
+        }
+    }
+
+    /// Makes the connection of a SYN whose data is taken. Returns what its request is for from now on.
+    pub(super) fn make_at_once(
+        &mut self,
+        now: Instant,
+        arrival: Arrival,
+        opening: &mut Opening,
+        purpose: &Purpose,
+        syn: &Segment,
+    ) -> Option<Purpose> {
+        let Arrival { interface, tuple, listener } = arrival;
+        let key = match purpose {
+            Purpose::Plain => None,
+            Purpose::Capable(key) => Some(*key),
+            Purpose::Join(_) | Purpose::Made { .. } => return None,
+        };
+        let agreed = opening.take_syn_data(now, syn.payload.len() as u32, syn.window)?;
+        let segment_bytes_max = self.segment_bytes_max(interface);
+        let new = NewConnection {
+            role: Role::Server,
+            mode: if key.is_some() { Mode::Mptcp } else { Mode::Plain },
+            local_key: key,
+            congestion_control: &self.config.tcp.congestion_control,
+            local: tuple.local,
+            remote: tuple.remote,
+        };
+        let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
+        let connection = Connection::new(&ctx, &new);
+        let id = self.insert_connection(connection);
+        if let Some(key) = key {
+            self.tokens.insert(key.token(), id);
+        }
+        self.counters.passive_opens += 1;
+        self.counters.tcp_fast_open_passive += 1;
+        let (connection, mut ctx) = self.split(now, id)?;
+        let subflow = connection.accept_early(&mut ctx, interface, &agreed, syn, segment_bytes_max);
+        self.flows.insert(tuple, FlowRef::Unconfirmed { connection: id, subflow });
+        self.keep_to_mtu(now, id, subflow);
+        if let Some(found) = self.listener_mut(listener) {
+            found.fast_open_pending += 1;
+            found.queue.push_back(id);
+            self.events.push_back(Event::Incoming(listener));
+        }
+        self.touch(now, id);
+        Some(Purpose::Made { connection: id, key })
+    }
+
+    /// A segment for a connection that its SYN made: the third ACK, a repeated SYN, a reset.
+    pub(super) fn handle_unconfirmed_segment(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        id: ConnectionId,
+        subflow: u32,
+        segment: Segment,
+    ) {
+        let Some(half) = self.half_open.get_mut(&tuple) else {
+            self.handle_subflow_segment(now, id, subflow, segment);
+            return;
+        };
+        if segment.is_rst() {
+            self.handle_subflow_segment(now, id, subflow, segment);
+            return;
+        }
+        if segment.is_syn() || !segment.is_ack() {
+            let _ = half.opening.handle_segment(now, &segment);
+            if half.opening.deadline() <= now {
+                self.half_open_ready.push_back(tuple);
+            }
+            return;
+        }
+        let key = match &half.purpose {
+            Purpose::Made { key, .. } => *key,
+            Purpose::Plain | Purpose::Capable(_) | Purpose::Join(_) => None,
+        };
+        let first = half.opening.iss() + 1;
+        let flow = self.connection(id).and_then(|c| c.subflows.iter().find(|s| s.id == subflow)?.flow());
+        let Some((sent, rcv_nxt, interface)) = flow
+            .map(|flow| (flow.unacked(), flow.rcv_seq()))
+            .and_then(|(sent, next)| Some((sent, next, self.connection(id)?.subflows.first()?.interface)))
+        else {
+            return;
+        };
+        if segment.ack.since(first).is_none_or(|acked| acked > sent) {
+            // RFC 9293 §3.10.7.4: in SYN-RECEIVED an unacceptable acknowledgement is answered with a reset.
+            if let Some(reset) = Outgoing::reset_for(&segment) {
+                self.reply(interface, tuple.local, tuple.remote, &reset);
+            }
+            return;
+        }
+        let remote = key.and_then(|key| {
+            let capable = understood_capable(&segment.options.mptcp)?;
+            acked_key(&capable, key)
+        });
+        if segment.seq != rcv_nxt && (key.is_none() || remote.is_none()) {
+            // Old, or data that overtook the third ACK.
+            return;
+        }
+        self.remove_half_open(tuple);
+        self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
+        self.confirm(now, id, key, remote);
+        self.handle_subflow_segment(now, id, subflow, segment);
+    }
+
+    fn confirm(&mut self, now: Instant, id: ConnectionId, key: Option<Key>, remote: Option<(Key, bool)>) {
+        let window = self.config.tcp.recv_window_bytes().min(u32::from(u16::MAX));
+        if let (Some(key), None) = (key, remote)
+            && self.tokens.get(&key.token()) == Some(&id)
+        {
+            self.tokens.remove(&key.token());
+        }
+        if let Some((connection, mut ctx)) = self.split(now, id) {
+            connection.confirm_early(&mut ctx, remote, window);
+        }
+    }
+
+    /// The third ACK of a connection that its SYN made never came.
+    pub(super) fn give_up_unconfirmed(&mut self, now: Instant, id: ConnectionId) {
+        if let Some((connection, mut ctx)) = self.split(now, id) {
+            connection.fail(&mut ctx, ConnectionError::TimedOut);
+            self.touch(now, id);
+        }
+    }
+
     /// What the SYN to `server` says of Fast Open, when there is `data` to begin with.
     pub(super) fn fast_open_syn(&self, server: IpAddr, data: &Bytes) -> Option<FastOpenSyn> {
         let bits = self.config.tcp.fastopen;

@@ -14,7 +14,7 @@
 //! | `calls` | the socket calls |
 //! | `demux` | from a packet to its connection |
 //! | `passive` | listeners and handshakes of peers that connect |
-//! | `fast_open` | TCP Fast Open: whose cookies we have |
+//! | `fast_open` | TCP Fast Open: whose cookies we have, whose data we take |
 //! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
 //! | `paths` | the path manager's decisions carried out |
 //! | `port_endpoints` | endpoints with a port, and joins at other ports |
@@ -58,7 +58,7 @@ use crate::tcp::isn::InitialNumbers;
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use cookies::JoinCookies;
-use fast_open::KnownServers;
+use fast_open::{FastOpenKeys, KnownServers};
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
 use passive::{HalfOpen, Listener};
@@ -83,8 +83,16 @@ pub(crate) struct FourTuple {
 /// Where a four-tuple leads.
 #[derive(Clone, Copy, Debug)]
 enum FlowRef {
-    Subflow { connection: ConnectionId, subflow: u32 },
+    Subflow {
+        connection: ConnectionId,
+        subflow: u32,
+    },
     HalfOpen,
+    /// A connection made by its SYN; its request goes on until the third ACK.
+    Unconfirmed {
+        connection: ConnectionId,
+        subflow: u32,
+    },
 }
 
 /// What a timer entry is for.
@@ -127,6 +135,7 @@ pub struct Host {
     cookies: Cookies,
     join_cookies: JoinCookies,
     known_servers: KnownServers,
+    fast_open_keys: FastOpenKeys,
     tokens: Map<Token, ConnectionId>,
     listeners: Vec<Option<Listener>>,
     listener_generation: u32,
@@ -147,6 +156,7 @@ impl Host {
         let ports = EphemeralPorts::new(&mut *secrets);
         let map_secret = MapSecret::random(&mut *secrets);
         let cookies = Cookies::new(&mut *secrets);
+        let fast_open_keys = FastOpenKeys::new(&mut *secrets);
         let pm = KernelPm::new(config.mptcp.subflows, config.mptcp.add_addr_accepted);
         Self {
             config,
@@ -163,6 +173,7 @@ impl Host {
             cookies,
             join_cookies: JoinCookies::default(),
             known_servers: KnownServers::new(map_secret.clone()),
+            fast_open_keys,
             tokens: Map::new(map_secret.clone()),
             listeners: Vec::new(),
             listener_generation: 0,

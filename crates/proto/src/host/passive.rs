@@ -12,6 +12,7 @@ use core::net::{IpAddr, SocketAddr};
 use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption, Reset};
 use polytcp_wire::tcp_option::TcpOption;
 
+use super::fast_open::FastOpenVerdict;
 use super::port_endpoints::JoinPort;
 use super::socket::Protocol;
 use super::{Event, FlowRef, FourTuple, Host, ListenerId, TimerKey, emit};
@@ -49,6 +50,9 @@ pub(super) struct Listener {
     defer_accept: u8,
     pub(super) queue: VecDeque<super::ConnectionId>,
     half_open: usize,
+    /// Connections made by their SYN whose third ACK has not come, and how many there may be.
+    pub(super) fast_open_pending: usize,
+    pub(super) fast_open_max: usize,
     /// When a SYN cookie left last.
     pub(super) cookie_at: Option<Instant>,
 }
@@ -70,6 +74,8 @@ impl Listener {
             defer_accept,
             queue: VecDeque::new(),
             half_open: 0,
+            fast_open_pending: 0,
+            fast_open_max: 0,
             cookie_at: None,
         }
     }
@@ -119,6 +125,8 @@ pub(super) enum Purpose {
     Capable(Key),
     /// A further subflow.
     Join(JoinRequest),
+    /// A connection that the SYN has made already, with our key if it is to be MPTCP.
+    Made { connection: super::ConnectionId, key: Option<Key> },
 }
 
 /// What a join's third ACK is checked against.
@@ -135,8 +143,8 @@ pub(super) struct JoinRequest {
 
 /// A handshake that a peer began.
 pub(super) struct HalfOpen {
-    opening: Opening,
-    purpose: Purpose,
+    pub(super) opening: Opening,
+    pub(super) purpose: Purpose,
     interface: InterfaceId,
     listener: ListenerId,
     /// SYN/ACK timeouts so far.
@@ -290,11 +298,34 @@ impl Host {
             return;
         }
         let offer = self.offer(interface, tuple);
-        let opening = Opening::passive(now, iss, offer, segment);
+        let fast_open = match &purpose {
+            Purpose::Join(_) | Purpose::Made { .. } => FastOpenVerdict::Ignore,
+            Purpose::Plain | Purpose::Capable(_) => self.judge_fast_open(tuple, listener, segment),
+        };
+        let mut opening = Opening::passive(now, iss, offer, segment);
+        let mut purpose = purpose;
+        let grant = match fast_open {
+            FastOpenVerdict::Ignore => None,
+            FastOpenVerdict::Grant(cookie) => Some(cookie),
+            FastOpenVerdict::Take { renew } => {
+                let arrival = Arrival { interface, tuple, listener };
+                if let Some(made) = self.make_at_once(now, arrival, &mut opening, &purpose, segment) {
+                    purpose = made;
+                }
+                renew
+            }
+        };
+        if let Some(cookie) = grant {
+            if !matches!(purpose, Purpose::Plain | Purpose::Made { key: None, .. }) {
+                // Beside a cookie and a key there is no room for timestamps; Linux leaves them out as well.
+                opening.leave_out_timestamps();
+            }
+            opening.grant(cookie);
+        }
         let half =
             HalfOpen { opening, purpose, interface, listener, timeouts: 0, acked: None, armed_at: None };
         self.half_open.insert(tuple, Box::new(half));
-        self.flows.insert(tuple, FlowRef::HalfOpen);
+        self.flows.get_or_insert_with(tuple, || FlowRef::HalfOpen);
         if let Some(listener) = self.listener_mut(listener) {
             listener.half_open += 1;
         }
@@ -390,9 +421,9 @@ impl Host {
     /// What MPTCP says in the SYN/ACK.
     pub(super) fn syn_ack_option(&self, purpose: &Purpose) -> Option<MptcpOption> {
         match purpose {
-            Purpose::Plain => None,
+            Purpose::Plain | Purpose::Made { key: None, .. } => None,
             // As Linux, flag A is our own wish; the third ACK has both sides'.
-            Purpose::Capable(key) => Some(capable(
+            Purpose::Capable(key) | Purpose::Made { key: Some(key), .. } => Some(capable(
                 CapableForm::SynAck { sender_key: key.to_wire() },
                 self.config.mptcp.checksum_enabled,
             )),
@@ -449,7 +480,10 @@ impl Host {
         let may_wait = half.acked.is_some() && half.timeouts < defer;
         if half.timeouts >= self.config.tcp.synack_retries && !may_wait {
             self.counters.attempt_fails += 1;
-            self.remove_half_open(tuple);
+            let half = self.remove_half_open(tuple);
+            if let Some(Purpose::Made { connection, .. }) = half.map(|half| half.purpose) {
+                self.give_up_unconfirmed(now, connection);
+            }
             return;
         }
         let is_quiet = half.acked.is_some() && half.timeouts + 1 < defer;
@@ -464,13 +498,15 @@ impl Host {
         }
     }
 
-    fn remove_half_open(&mut self, tuple: FourTuple) -> Option<Box<HalfOpen>> {
+    pub(super) fn remove_half_open(&mut self, tuple: FourTuple) -> Option<Box<HalfOpen>> {
         let half = self.half_open.remove(&tuple)?;
         if matches!(self.flows.get(&tuple), Some(FlowRef::HalfOpen)) {
             self.flows.remove(&tuple);
         }
         if let Some(listener) = self.listener_mut(half.listener) {
             listener.half_open = listener.half_open.saturating_sub(1);
+            let made = usize::from(matches!(half.purpose, Purpose::Made { .. }));
+            listener.fast_open_pending = listener.fast_open_pending.saturating_sub(made);
         }
         Some(half)
     }
@@ -538,6 +574,8 @@ impl Host {
                 }
                 self.complete_first(now, arrival, segment, agreed, Some((key, remote)));
             }
+            // Its segments go to the connection.
+            Purpose::Made { .. } => {}
             Purpose::Join(join) => {
                 let join = *join;
                 self.complete_join(now, arrival, segment, agreed, &join);

@@ -155,6 +155,12 @@ impl Host {
         {
             self.flows.remove(&tuple);
         }
+        if let Some(FlowRef::Unconfirmed { connection, .. }) = self.flows.get(&tuple).copied()
+            && connection == id
+        {
+            self.remove_half_open(tuple);
+            self.flows.remove(&tuple);
+        }
         if let Some(entry) = time_wait {
             self.remember_time_wait(tuple, entry);
         }

@@ -84,12 +84,18 @@ pub struct ListenOptions {
     /// the first one. A peer that stays silent is accepted when it answers the SYN/ACK that follows.
     /// Default `None`. Joins do not wait.
     pub defer_accept: Option<Duration>,
+    /// Connections at most whose data came on the SYN and whose handshake is not over (`TCP_FASTOPEN`, the
+    /// queue's length); also needs [`crate::config::fastopen::SERVER_ENABLE`]. Such a connection can be
+    /// accepted and read at once, and on plain TCP answered at once; on MPTCP the answer waits for the
+    /// peer's key in the third ACK. A SYN may be repeated by the network, so only applications whose
+    /// requests may be said twice should take them. Default 0, none.
+    pub fast_open: usize,
 }
 
 impl ListenOptions {
     /// An MPTCP listener at `local` with Linux's usual backlog of 128.
     pub fn new(local: SocketAddr) -> Self {
-        Self { local, protocol: Protocol::Mptcp, backlog: 128, defer_accept: None }
+        Self { local, protocol: Protocol::Mptcp, backlog: 128, defer_accept: None, fast_open: 0 }
     }
 }
 

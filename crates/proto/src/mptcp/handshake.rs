@@ -300,6 +300,50 @@ impl Connection {
         id
     }
 
+    /// The server's side of a first subflow whose SYN brought data that is taken (RFC 7413 §4.2): it can be
+    /// read at once. With `awaits_key` it becomes MPTCP or TCP by the third ACK.
+    pub(crate) fn accept_early(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        interface: InterfaceId,
+        agreed: &Agreed,
+        syn: &Segment,
+        segment_bytes_max: u32,
+    ) -> u32 {
+        self.data.rcv.append(syn.payload.clone(), syn.buffer_bytes);
+        let mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
+        let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let id = self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
+        self.on_established(agreed);
+        id
+    }
+
+    /// Made by its SYN as MPTCP: it can be read, and has nothing to say before the peer's key is known.
+    pub(super) fn awaits_key(&self) -> bool {
+        self.data.mode == Mode::Mptcp && self.data.keys.is_none()
+    }
+
+    /// The third ACK of a subflow that [`accept_early`](Self::accept_early) made, with the peer's key and its
+    /// wish for checksums.
+    pub(crate) fn confirm_early(&mut self, ctx: &mut Ctx<'_>, remote: Option<(Key, bool)>, window: u32) {
+        if self.data.mode == Mode::Plain {
+            return;
+        }
+        match (remote, self.subflows.first_mut()) {
+            (Some((key, checksums)), Some(subflow)) => {
+                subflow.mp.confirmation = Confirmation::CapableServer;
+                subflow.mp.ack_wanted = true;
+                self.data.checksums = ctx.config.mptcp.checksum_enabled || checksums;
+                self.set_keys(key, window);
+            }
+            _ => {
+                ctx.counters.mp_capable_fallback_ack += 1;
+                self.data.mode = Mode::Plain;
+                self.on_fallback(ctx, FallbackReason::ThirdAck);
+            }
+        }
+    }
+
     /// The server's side of a further subflow: the third ACK has come, and its HMAC was right.
     pub(crate) fn accept_join(
         &mut self,

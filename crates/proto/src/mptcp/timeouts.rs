@@ -28,6 +28,7 @@ impl Connection {
     pub(crate) fn deadline(&self, now: Instant, config: &HostConfig) -> Option<Instant> {
         let flows = self.subflows.iter().filter_map(|subflow| match &subflow.phase {
             Phase::Opening { opening, .. } => Some(opening.deadline()),
+            Phase::Open(_) if self.awaits_key() => None,
             Phase::Open(flow) => {
                 let third_ack = match subflow.mp.confirmation {
                     Confirmation::JoinClient { again_at, .. } => Some(again_at),
@@ -139,7 +140,8 @@ impl Connection {
         }
         // On the way back to plain TCP nothing is sent twice at data level (RFC 8684 §3.7).
         let reverting = self.data.failing != Failing::No;
-        if self.data.mode == Mode::Plain || reverting || self.stage != Stage::Established {
+        let is_early = self.awaits_key();
+        if is_early || self.data.mode == Mode::Plain || reverting || self.stage != Stage::Established {
             self.timing.stall_at = None;
             return;
         }

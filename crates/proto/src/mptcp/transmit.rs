@@ -42,6 +42,10 @@ impl Connection {
     }
 
     fn poll_subflow(&mut self, ctx: &mut Ctx<'_>, index: usize) -> Option<Emission> {
+        let subflow = &self.subflows[index];
+        if matches!(subflow.phase, Phase::Open(_)) && self.awaits_key() {
+            return None;
+        }
         let subflow = &mut self.subflows[index];
         let Phase::Open(flow) = &mut subflow.phase else { return self.poll_opening(ctx, index) };
         let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
@@ -54,6 +58,7 @@ impl Connection {
     fn schedule(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.timing.schedule_at = None;
         match (self.stage, self.data.mode) {
+            (Stage::Established, Mode::Mptcp) if self.awaits_key() => false,
             (Stage::Established, Mode::Plain) => self.schedule_plain(ctx),
             (Stage::Established, Mode::Mptcp) => {
                 self.revert(ctx) || self.schedule_mptcp(ctx) || self.send_data_fin(ctx)

@@ -310,6 +310,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.rcv.nxt.relative_to(self.irs)
     }
 
+    /// The next octet expected, as on the wire.
+    pub fn rcv_seq(&self) -> SeqNum {
+        self.rcv.nxt
+    }
+
     /// Nothing is queued, and nothing sent waits for its acknowledgement.
     pub fn is_idle(&self) -> bool {
         self.snd.queue.is_empty() && self.snd.board.is_empty()

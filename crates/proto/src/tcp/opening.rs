@@ -164,6 +164,10 @@ pub struct Opening {
     fast_open: Option<Box<FastOpenSyn>>,
     /// Octets on the SYN that left.
     syn_data: u32,
+    /// Octets on the peer's SYN that were taken.
+    syn_taken: u32,
+    /// The cookie that goes with the first SYN/ACK.
+    granted: Option<FastOpenCookie>,
 }
 
 impl FastOpenSyn {
@@ -200,6 +204,8 @@ impl Opening {
             rto: INITIAL_RTO,
             fast_open: None,
             syn_data: 0,
+            syn_taken: 0,
+            granted: None,
         }
     }
 
@@ -216,6 +222,8 @@ impl Opening {
             rto: INITIAL_RTO,
             fast_open: None,
             syn_data: 0,
+            syn_taken: 0,
+            granted: None,
         }
     }
 
@@ -223,6 +231,29 @@ impl Opening {
     /// is in the way of the option must not be in the way of the connection).
     pub fn set_fast_open(&mut self, syn: FastOpenSyn) {
         self.fast_open = Some(Box::new(syn));
+    }
+
+    /// Has the first SYN/ACK give the peer a cookie (RFC 7413 §4.1.2).
+    pub fn grant(&mut self, cookie: FastOpenCookie) {
+        self.granted = Some(cookie);
+    }
+
+    /// Answers the peer's timestamps with none, so that the flow has none.
+    pub fn leave_out_timestamps(&mut self) {
+        if let Side::SynReceived { peer, .. } = &mut self.side {
+            peer.timestamp = None;
+        }
+    }
+
+    /// Takes the `len` octets on the peer's SYN: the SYN/ACK acknowledges them, and the flow, which starts
+    /// at once with what this returns, counts from their last (RFC 7413 §4.2, RFC 8684 appendix B.1).
+    /// `None` in SYN-SENT.
+    pub fn take_syn_data(&mut self, now: Instant, len: u32, window: u16) -> Option<Agreed> {
+        let Side::SynReceived { irs, peer } = &mut self.side else { return None };
+        *irs += len;
+        self.syn_taken = len;
+        let (irs, peer) = (*irs, *peer);
+        Some(self.agreed(now, irs, peer, u32::from(window), 0))
     }
 
     /// The first SYN had a Fast Open option.
@@ -343,6 +374,11 @@ impl Opening {
                 Outgoing::bare(self.iss, irs + 1, TcpFlags::SYN | TcpFlags::ACK | ecn, window)
             }
         };
+        if self.sent == 1
+            && let Some(cookie) = self.granted
+        {
+            let _ = options.push(TcpOption::FastOpen(cookie));
+        }
         // Without room the SYN goes out without the extension: plain TCP.
         let _ = write_extra(&mut options);
         Outgoing { options, ..segment }
@@ -394,7 +430,7 @@ impl Opening {
         if segment.is_syn() {
             // The peer repeats its SYN: our SYN/ACK was lost. Also the crossing SYN/ACK of a
             // simultaneous open, which acknowledges our SYN.
-            if segment.seq == irs {
+            if segment.seq + self.syn_taken == irs {
                 if let Some(acked) = self.syn_data_acked(segment.ack).filter(|_| segment.is_ack()) {
                     let agreed = self.agreed(now, irs, peer, u32::from(segment.window), acked);
                     return OpeningVerdict::Agreed(agreed);

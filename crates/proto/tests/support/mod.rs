@@ -210,7 +210,7 @@ impl World {
 
     pub fn listen_at(&mut self, port: u16) -> ListenerId {
         let address = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port);
-        self.server.listen(&ListenOptions::new(address)).unwrap()
+        self.server.listen(&ListenOptions { fast_open: 16, ..ListenOptions::new(address) }).unwrap()
     }
 
     pub fn connect(&mut self) -> ConnectionId {

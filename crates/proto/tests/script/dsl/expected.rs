@@ -29,6 +29,12 @@ impl Script {
         self.out.iter().map(end).max().unwrap_or(0)
     }
 
+    /// The Fast Open cookie of the next segment.
+    pub fn fast_open_cookie(&self) -> Vec<u8> {
+        let next = self.out.front().expect("something was sent");
+        next.options.fast_open.expect("a cookie").as_slice().to_vec()
+    }
+
     /// The subflow of the next segment.
     pub fn sent_on(&self) -> usize {
         self.out.front().and_then(|seen| seen.line).expect("something was sent")

@@ -107,3 +107,14 @@ fn a_peer_that_never_answers_is_not_waited_for_longer_than_others() {
     s.after(secs(32)).sends_nothing();
     assert_eq!(s.host.accounting().half_open, 0);
 }
+
+#[test]
+fn a_peer_that_answered_is_waited_for_beyond_the_usual_retries() {
+    // Linux counts 200 s as eight timeouts, three more than `tcp_synack_retries`.
+    let mut s = deferring(200);
+    s.receives(syn().mss(1460)).sends(syn_ack());
+    s.receives(ack(1, 1)).sends_nothing();
+    s.after(secs(190)).sends_nothing();
+    s.after(secs(1)).sends(syn_ack());
+    s.receives(ack(1, 1)).sends_nothing().accepts();
+}

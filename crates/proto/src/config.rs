@@ -58,6 +58,13 @@ pub struct TcpConfig {
     pub min_pmtu: u16,
     /// How long a path's MTU is remembered that ICMP told (`net.ipv4.route.mtu_expires`). Default 10 min.
     pub mtu_expires: Duration,
+    /// Whether a window that was not used for a retransmission timeout shrinks
+    /// (`net.ipv4.tcp_slow_start_after_idle`). Default true.
+    pub slow_start_after_idle: bool,
+    /// Segments without data that are not acceptable are answered at most this often, per flow
+    /// (`net.ipv4.tcp_invalid_ratelimit`), so that two hosts do not acknowledge each other's acknowledgements for
+    /// ever. Default 500 ms.
+    pub invalid_ratelimit: Duration,
     /// Explicit congestion notification (`net.ipv4.tcp_ecn`). Default [`Ecn::Accept`].
     pub ecn: Ecn,
     /// How long a closed four-tuple is remembered. Default 60 s as Linux (RFC 9293 says 2 MSL = 4 min).
@@ -130,6 +137,8 @@ impl Default for TcpConfig {
             synack_retries: 5,
             retries2: 15,
             frto: true,
+            slow_start_after_idle: true,
+            invalid_ratelimit: Duration::from_millis(500),
             ecn: Ecn::Accept,
             retries1: 3,
             mtu_probing: MtuProbing::Off,

@@ -8,9 +8,6 @@ use crate::time::{Duration, Instant};
 /// Segments that are acknowledged at once after the handshake, so that the peer's window opens
 /// quickly (Linux's `TCP_MAX_QUICKACKS`).
 const QUICK_ACKS: u8 = 16;
-/// Unacceptable segments without data are answered at most this often, so that two hosts do not
-/// acknowledge each other's acknowledgements for ever (Linux's `tcp_invalid_ratelimit`).
-const UNACCEPTABLE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a flow owes its peer.
 #[derive(Debug)]
@@ -64,14 +61,17 @@ impl AckState {
         }
     }
 
-    /// An unacceptable segment asks for an acknowledgement; those with data are not part of a loop.
-    pub(super) fn on_unacceptable(&mut self, now: Instant, has_data: bool) {
-        if has_data {
-            self.at_once();
-        } else if now >= self.unacceptable_allowed_at {
-            self.unacceptable_allowed_at = now + UNACCEPTABLE_INTERVAL;
-            self.at_once();
+    /// An unacceptable segment asks for an acknowledgement; those with data are not part of a loop. Others are answered
+    /// once in `interval`. False: it is not answered.
+    pub(super) fn on_unacceptable(&mut self, now: Instant, has_data: bool, interval: Duration) -> bool {
+        if !has_data {
+            if now < self.unacceptable_allowed_at {
+                return false;
+            }
+            self.unacceptable_allowed_at = now + interval;
         }
+        self.at_once();
+        true
     }
 
     /// An acknowledgement of `rcv_nxt` left, alone or with data.

@@ -28,13 +28,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let snd_una = self.snd.board.snd_una();
         let snd_nxt = self.snd.board.snd_nxt();
         if segment.ack.after(snd_nxt) {
-            self.acks.on_unacceptable(env.now, false);
+            self.acks.on_unacceptable(env.now, false, env.config.invalid_ratelimit);
             return Ok(None);
         }
         // RFC 5961 §5.2: an acknowledgement older than the largest window ever seen is forged or lost.
         if snd_una.saturating_since(segment.ack) > self.snd.wnd_max.max(1 << 16) {
-            env.counters.tcp_challenge_ack += 1;
-            self.acks.on_unacceptable(env.now, false);
+            self.challenge(env);
             return Ok(None);
         }
         let window = u32::from(segment.window) << self.snd.wscale;

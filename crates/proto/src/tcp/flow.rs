@@ -488,7 +488,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         // RFC 7323 §5.3 R1: PAWS comes before everything, but a reset is not held back by it.
         if self.fails_paws(now, &segment) && !segment.is_rst() {
             env.counters.paws_estab += 1;
-            self.acks.on_unacceptable(now, !segment.payload.is_empty());
+            let limit = env.config.invalid_ratelimit;
+            let answered = self.acks.on_unacceptable(now, !segment.payload.is_empty(), limit);
+            env.counters.tcp_ack_skipped_paws += u64::from(!answered);
             return None;
         }
         if !self.is_acceptable(&segment) {
@@ -501,7 +503,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.report_duplicate(&segment);
             // A repeated SYN/ACK lacks our third ACK: it is answered at once.
             let handshake = segment.is_syn() && segment.seq == self.irs;
-            self.acks.on_unacceptable(now, handshake || !segment.payload.is_empty() || segment.is_fin());
+            let has_data = handshake || !segment.payload.is_empty() || segment.is_fin();
+            let answered = self.acks.on_unacceptable(now, has_data, env.config.invalid_ratelimit);
+            env.counters.tcp_ack_skipped_seq += u64::from(!answered);
             return None;
         }
         if segment.is_rst() {
@@ -509,14 +513,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             if segment.seq == self.rcv.nxt {
                 return Some(End::PeerReset);
             }
-            env.counters.tcp_challenge_ack += 1;
-            self.acks.on_unacceptable(now, false);
+            self.challenge(env);
             return None;
         }
         if segment.is_syn() {
             // RFC 5961 §4.2.
             env.counters.tcp_syn_challenge += 1;
-            self.acks.on_unacceptable(now, false);
+            self.challenge(env);
             return None;
         }
         if !segment.is_ack() {
@@ -537,6 +540,14 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             return Some(End::Violation(abort));
         }
         self.end_of_life()
+    }
+
+    /// Answers what may be forged by an acknowledgement, which tells a real peer where the flow is (RFC 5961 §7).
+    pub(super) fn challenge(&mut self, env: &mut Env<'_>) {
+        match self.acks.on_unacceptable(env.now, false, env.config.invalid_ratelimit) {
+            true => env.counters.tcp_challenge_ack += 1,
+            false => env.counters.tcp_ack_skipped_challenge += 1,
+        }
     }
 
     /// What is remembered of the flow in TIME-WAIT.

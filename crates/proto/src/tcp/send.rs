@@ -48,7 +48,16 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// Octets that the congestion window leaves.
     fn cwnd_room(&self) -> u32 {
-        self.cc.cwnd().saturating_sub(self.snd.board.in_flight())
+        self.cc.cwnd().saturating_add(self.limited_transmit()).saturating_sub(self.snd.board.in_flight())
+    }
+
+    /// RFC 3042: the first two duplicate acknowledgements let two segments more leave, so that a small window gathers
+    /// the third. With SACK each reports what left the network, which has the same effect.
+    fn limited_transmit(&self) -> u32 {
+        match self.sack || !self.recovery.in_open() {
+            true => 0,
+            false => u32::from(self.recovery.duplicate_acks.min(2)) * u32::from(self.snd.mss),
+        }
     }
 
     /// Octets that the peer's window leaves for new data; unlimited where the layer above sees to it.
@@ -207,7 +216,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let burst = if self.owes_cwr() { mss } else { self.burst_bytes(mss as u16) };
         let limit = room.min(window).min(burst);
         let take = if len <= limit || limit < mss { len.min(limit) } else { whole_segments(limit, mss) };
-        if self.snd.board.is_empty() {
+        // A controller with a model of the path has its own rule (Linux: `cong_control`).
+        let shrinks = env.config.slow_start_after_idle || self.cc.steers_recovery();
+        if self.snd.board.is_empty() && shrinks {
             let idle = env.now.since(self.snd.last_sent);
             self.cc.on_idle(env.now, idle, self.rtt.rto());
         }

@@ -160,3 +160,41 @@ fn sack_blocks_outside_of_what_was_sent_mean_nothing() {
     s.receives(ack(1, 1).sack(&[(1, 3001)])).sends_nothing();
     s.receives(ack(1, 3001)).after(secs(2)).sends_nothing();
 }
+
+#[test]
+fn the_first_two_duplicate_acknowledgements_let_new_data_leave_without_sack() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1000)).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    sends_bulk(&mut s, 0, 10);
+    s.writes_bulk(10_000, 5_000).sends_nothing();
+    s.after(ms(8)).receives(ack(1, 1));
+    s.until_sent(ms(5)).expect("one more segment");
+    s.sends(bulk(10_001, 1, 1000)).sends_nothing();
+    s.receives(ack(1, 1));
+    s.until_sent(ms(5)).expect("and another");
+    s.sends(bulk(11_001, 1, 1000)).sends_nothing();
+    s.receives(ack(1, 1));
+    s.until_sent(ms(20)).expect("a fast retransmission");
+    s.sends(bulk(1, 1, 1000));
+}
+
+#[test]
+fn an_idle_window_shrinks_unless_told_otherwise() {
+    for shrinks in [true, false] {
+        let mut config = config();
+        config.tcp.slow_start_after_idle = shrinks;
+        let mut s = Script::listening_with(config);
+        s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+        s.after(ms(20)).receives(ack(1, 1)).accepts();
+        s.nodelay();
+        sends_bulk(&mut s, 0, 10);
+        s.after(ms(15)).receives(ack(1, 10_001));
+        let cwnd = |s: &Script| s.host.subflows(s.id()).unwrap()[0].cwnd_bytes;
+        let grown = cwnd(&s);
+        assert!(grown > 10_000, "{grown}");
+        s.after(secs(10)).writes(b"on").sends(data(10_001, 1, b"on"));
+        assert_eq!(cwnd(&s), if shrinks { 10_000 } else { grown });
+    }
+}

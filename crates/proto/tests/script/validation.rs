@@ -167,3 +167,18 @@ fn a_storm_of_acks_for_the_future_is_answered_with_few_acks() {
     }
     assert!(answers <= 10, "{answers} answers in no time");
 }
+
+#[test]
+fn challenges_are_sent_at_most_every_half_second_and_both_kinds_are_counted() {
+    let mut s = Script::accepted_plain();
+    s.receives(rst(100)).sends(ack(1, 1));
+    s.receives(rst(100)).receives(syn().any_seq_at(200)).sends_nothing();
+    let count = |s: &Script, name: &str| s.host.counters().get(name).expect("Linux has it");
+    assert_eq!(count(&s, "TcpExtTCPChallengeACK"), 1);
+    assert_eq!(count(&s, "TcpExtTCPACKSkippedChallenge"), 2);
+    s.after(ms(499)).receives(rst(100)).sends_nothing();
+    s.after(ms(1)).receives(rst(100)).sends(ack(1, 1));
+    // A pure acknowledgement out of the window belongs to the same limit.
+    s.receives(ack(50_000_000, 1)).sends_nothing();
+    assert_eq!(count(&s, "TcpExtTCPACKSkippedSeq"), 1);
+}

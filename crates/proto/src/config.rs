@@ -204,6 +204,10 @@ pub struct MptcpConfig {
     /// Whether DSS checksums are asked for (`checksum_enabled`); they are used when either side does. Default
     /// false as Linux: they cost a pass over all data, and help where middleboxes change it.
     pub checksum_enabled: bool,
+    /// Whether the peer may join at the address and port that it connected to, or that we connected from
+    /// (`allow_join_initial_addr_port`). Default true; false sets flag C of MP_CAPABLE (RFC 8684 §3.1), as behind
+    /// a load balancer that would send the join elsewhere, and refuses such joins.
+    pub allow_join_initial_addr_port: bool,
     /// MP_CAPABLE SYNs that are repeated before plain ones are tried
     /// (`syn_retrans_before_tcp_fallback`). Default 2; 128 and above mean never.
     pub syn_retrans_before_tcp_fallback: u8,
@@ -231,6 +235,7 @@ impl Default for MptcpConfig {
         Self {
             enabled: true,
             checksum_enabled: false,
+            allow_join_initial_addr_port: true,
             syn_retrans_before_tcp_fallback: 2,
             close_timeout: Duration::from_secs(60),
             add_addr_timeout: Duration::from_secs(120),

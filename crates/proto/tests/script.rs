@@ -32,6 +32,8 @@ mod mptcp_checksum;
 mod mptcp_close;
 #[path = "script/mptcp_data.rs"]
 mod mptcp_data;
+#[path = "script/mptcp_deny_join.rs"]
+mod mptcp_deny_join;
 #[path = "script/mptcp_fail.rs"]
 mod mptcp_fail;
 #[path = "script/mptcp_join.rs"]

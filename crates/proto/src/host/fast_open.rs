@@ -8,6 +8,7 @@ use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
 use bytes::Bytes;
+use polytcp_wire::mptcp::CapableFlags;
 use polytcp_wire::tcp_options::FastOpenCookie;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -263,7 +264,13 @@ impl Host {
         self.handle_subflow_segment(now, id, subflow, segment);
     }
 
-    fn confirm(&mut self, now: Instant, id: ConnectionId, key: Option<Key>, remote: Option<(Key, bool)>) {
+    fn confirm(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: Option<Key>,
+        remote: Option<(Key, CapableFlags)>,
+    ) {
         let window = self.config.tcp.recv_window_bytes().min(u32::from(u16::MAX));
         if let (Some(key), None) = (key, remote)
             && self.tokens.get(&key.token()) == Some(&id)

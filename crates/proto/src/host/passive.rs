@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
-use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption, Reset};
+use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, Join, MptcpOption, Reset};
 use polytcp_wire::tcp_option::TcpOption;
 
 use super::fast_open::FastOpenVerdict;
@@ -19,7 +19,7 @@ use super::{Event, FlowRef, FourTuple, Host, ListenerId, TimerKey, emit};
 use crate::config::SynCookies;
 use crate::mptcp::connection::{Connection, Emission, NewConnection, Role};
 use crate::mptcp::handshake::NewJoin;
-use crate::mptcp::hook::{Mode, capable, reset_reason, understood_capable};
+use crate::mptcp::hook::{Asked, Mode, capable, reset_reason, understood_capable};
 use crate::mptcp::key::{Key, Nonce, join_hmac};
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
@@ -379,6 +379,12 @@ impl Host {
         if !connection.is_joinable() {
             return Err(reset_reason::MPTCP_ERROR);
         }
+        // Deviation: Linux says so with flag C and takes the join all the same; RFC 8684 §3.1 says that the sender
+        // of C will not accept it.
+        if connection.data.deny_join_initial && tuple.local == connection.first_local {
+            self.counters.mp_join_rejected += 1;
+            return Err(reset_reason::PROHIBITED);
+        }
         let port = self.join_port(connection, tuple);
         let first_local = connection.first_local.ip();
         match port {
@@ -425,7 +431,7 @@ impl Host {
             // As Linux, flag A is our own wish; the third ACK has both sides'.
             Purpose::Capable(key) | Purpose::Made { key: Some(key), .. } => Some(capable(
                 CapableForm::SynAck { sender_key: key.to_wire() },
-                self.config.mptcp.checksum_enabled,
+                Asked::by(&self.config.mptcp),
             )),
             Purpose::Join(join) => {
                 let keys = self.connection(join.connection)?.data.keys?;
@@ -589,7 +595,7 @@ impl Host {
         arrival: Arrival,
         segment: Segment,
         agreed: &Agreed,
-        keys: Option<(Key, Option<(Key, bool)>)>,
+        keys: Option<(Key, Option<(Key, CapableFlags)>)>,
     ) {
         let Arrival { interface, tuple, listener: listener_id } = arrival;
         match self.listener_mut(listener_id) {
@@ -715,13 +721,12 @@ fn is_syn_form(capable: Capable) -> bool {
     matches!(capable.form, CapableForm::Syn)
 }
 
-/// The peer's key, and its flag A, from an MP_CAPABLE that names ours.
-pub(super) fn acked_key(capable: &Capable, local: Key) -> Option<(Key, bool)> {
+/// The peer's key and flags from an MP_CAPABLE that names ours.
+pub(super) fn acked_key(capable: &Capable, local: Key) -> Option<(Key, CapableFlags)> {
     match capable.form {
         CapableForm::Ack { sender_key, receiver_key }
         | CapableForm::Data { sender_key, receiver_key, .. } => {
-            let checksums = capable.flags.checksum_required;
-            local.verify(receiver_key).then(|| (Key::from_wire(sender_key), checksums))
+            local.verify(receiver_key).then(|| (Key::from_wire(sender_key), capable.flags))
         }
         CapableForm::Syn | CapableForm::SynAck { .. } => None,
     }

@@ -17,7 +17,9 @@ use crate::pm::command::{
     AddressId, ConnectionEvent, ConnectionToken, Endpoint, EndpointFlags, InitialAddress, PmCommand, PmError,
     PmEvent, PmReply, ResetReason, Side, SubflowEvent,
 };
-use crate::pm::kernel::{ANNOUNCE_REPEATS, Action, Announcement, Change, ConnectionView, stands_for};
+use crate::pm::kernel::{
+    ANNOUNCE_REPEATS, Action, Announcement, Change, ConnectionView, SubflowEnds, stands_for,
+};
 use crate::tcp::opening::Opening;
 use crate::time::{Duration, Instant};
 
@@ -196,7 +198,7 @@ impl Host {
         let Some(tenant) = self.slots.get_mut(id.index as usize).and_then(|s| s.tenant.as_deref_mut()) else {
             return;
         };
-        let action = self.pm.on_add_addr(&mut tenant.connection.pm, &view, add);
+        let actions = self.pm.on_add_addr(&mut tenant.connection.pm, &view, add);
         if let Some(found) = tenant.connection.subflow_mut(subflow) {
             // RFC 8684 §3.4.1: every announcement is echoed, used or not.
             let echo = AddAddr { auth: AddAddrAuth::Echo, ..*add };
@@ -204,7 +206,7 @@ impl Host {
                 self.counters.echo_add_tx_drop += 1;
             }
         }
-        if let Some(action) = action {
+        for action in actions {
             self.carry_out(now, id, action);
         }
     }
@@ -411,7 +413,11 @@ fn view_of(connection: &Connection) -> ConnectionView {
         first_remote: connection.first_remote,
         extra_subflows: connection.extra_subflows(),
         peer_denies_join: connection.peer_denies_join,
-        remotes: connection.subflows.iter().map(|s| s.remote).collect(),
+        subflows: connection
+            .subflows
+            .iter()
+            .map(|s| SubflowEnds { local_id: s.mp.local_id, remote_id: s.mp.remote_id, remote: s.remote })
+            .collect(),
     }
 }
 
@@ -429,7 +435,11 @@ fn connection_event(connection: &Connection) -> Option<ConnectionEvent> {
             Role::Client => Side::Client,
             Role::Server => Side::Server,
         },
-        initial_address: InitialAddress::Joinable,
+        initial_address: if connection.peer_denies_join {
+            InitialAddress::DenyJoin
+        } else {
+            InitialAddress::Joinable
+        },
     })
 }
 

@@ -270,6 +270,7 @@ impl Connection {
                 rcv: DataRecv::new(Dsn(1), recv_limit),
                 plain_base: first_dsn,
                 checksums: false,
+                deny_join_initial: !ctx.config.mptcp.allow_join_initial_addr_port,
                 checksum_seen: false,
                 may_fall_back: true,
                 failing: Failing::No,

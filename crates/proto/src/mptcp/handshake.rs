@@ -4,13 +4,13 @@
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 
-use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption};
+use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, Join, MptcpOption};
 use polytcp_wire::tcp_option::TcpOption;
 use polytcp_wire::tcp_options::MptcpOptions;
 
 use super::connection::{Connection, Ctx, Emission, Notice, Stage};
 use super::fallback::{Failing, FallbackReason};
-use super::hook::{Mode, capable, reset_reason, understood_capable};
+use super::hook::{Asked, Mode, capable, reset_reason, understood_capable};
 use super::key::{Key, Nonce, join_hmac};
 use super::subflow::{ActiveHandshake, Confirmation, Phase, Subflow, SubflowState};
 use crate::host::socket::ConnectionError;
@@ -78,7 +78,7 @@ impl Connection {
                     self.notices.push_back(Notice::FellBack(FallbackReason::SynDropped));
                     None
                 } else {
-                    Some(capable(CapableForm::Syn, ctx.config.mptcp.checksum_enabled))
+                    Some(capable(CapableForm::Syn, Asked::by(&ctx.config.mptcp)))
                 }
             }
             ActiveHandshake::Plain => None,
@@ -271,21 +271,22 @@ impl Connection {
         Some(VerifiedJoin { backup, remote_id: AddressId(address_id), hmac: ours.leftmost_160() })
     }
 
-    /// The server's side of the first subflow: the third ACK has come. `remote` has the client's key and its
-    /// flag A.
+    /// The server's side of the first subflow: the third ACK has come. `remote` has the client's key and
+    /// flags.
     pub(crate) fn accept_first(
         &mut self,
         ctx: &mut Ctx<'_>,
         interface: InterfaceId,
         agreed: &Agreed,
-        remote: Option<(Key, bool)>,
+        remote: Option<(Key, CapableFlags)>,
         segment_bytes_max: u32,
     ) -> u32 {
         let mut mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
         match remote {
-            Some((key, checksums)) => {
+            Some((key, flags)) => {
                 // RFC 8684 §3.1: the third ACK confirms what both SYNs said; Linux goes by it alone.
-                self.data.checksums = ctx.config.mptcp.checksum_enabled || checksums;
+                self.data.checksums = ctx.config.mptcp.checksum_enabled || flags.checksum_required;
+                self.peer_denies_join = flags.deny_join_initial;
                 self.set_keys(key, agreed.rcv_wnd);
                 mp.confirmation = Confirmation::CapableServer;
                 // The client opens further subflows only once it has a DATA_ACK (RFC 8684 §3.2), even when
@@ -323,17 +324,23 @@ impl Connection {
         self.data.mode == Mode::Mptcp && self.data.keys.is_none()
     }
 
-    /// The third ACK of a subflow that [`accept_early`](Self::accept_early) made, with the peer's key and its
-    /// wish for checksums.
-    pub(crate) fn confirm_early(&mut self, ctx: &mut Ctx<'_>, remote: Option<(Key, bool)>, window: u32) {
+    /// The third ACK of a subflow that [`accept_early`](Self::accept_early) made, with the peer's key and
+    /// flags.
+    pub(crate) fn confirm_early(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        remote: Option<(Key, CapableFlags)>,
+        window: u32,
+    ) {
         if self.data.mode == Mode::Plain {
             return;
         }
         match (remote, self.subflows.first_mut()) {
-            (Some((key, checksums)), Some(subflow)) => {
+            (Some((key, flags)), Some(subflow)) => {
                 subflow.mp.confirmation = Confirmation::CapableServer;
                 subflow.mp.ack_wanted = true;
-                self.data.checksums = ctx.config.mptcp.checksum_enabled || checksums;
+                self.data.checksums = ctx.config.mptcp.checksum_enabled || flags.checksum_required;
+                self.peer_denies_join = flags.deny_join_initial;
                 self.set_keys(key, window);
             }
             _ => {

@@ -19,6 +19,7 @@ use super::mapping::{Mapping, PeerMapping};
 use super::recv::DataRecv;
 use super::send::{DataFin, DataSend};
 use super::subflow::{Announced, Confirmation, HeldTag, Keys, SentTag, Signal, SubflowState};
+use crate::config::MptcpConfig;
 use crate::seq::{Dsn, Ssn};
 use crate::tcp::cc::Sibling;
 use crate::tcp::extension::{Abort, Carrier, Extension};
@@ -82,6 +83,8 @@ pub struct Data {
     pub plain_base: Dsn,
     /// Every mapping has a checksum (RFC 8684 §3.1, flag A).
     pub checksums: bool,
+    /// We take no joins to our initial address and port (flag C).
+    pub deny_join_initial: bool,
     /// A checksum was right: checksums work on this connection.
     pub checksum_seen: bool,
     /// No further subflow was ever open, and nothing was sent twice at data level: see [`super::fallback`].
@@ -105,6 +108,11 @@ impl Data {
         // The FIN's own number is no data.
         let acked = acked.min(self.snd.buffer.snd_nxt());
         self.snd.buffer.ack(acked);
+    }
+
+    /// What our MP_CAPABLE says once the peer's is known.
+    fn asked(&self) -> Asked {
+        Asked { checksums: self.checksums, deny_join_initial: self.deny_join_initial }
     }
 
     /// The acknowledgement to send.
@@ -287,7 +295,7 @@ impl Hook<'_> {
         match (self.mp.confirmation, self.data.keys) {
             (Confirmation::CapableClient, Some(keys)) if again || !fin_pending => {
                 let (sender_key, receiver_key) = (keys.local.to_wire(), keys.remote.to_wire());
-                out.push(capable(CapableForm::Ack { sender_key, receiver_key }, self.data.checksums));
+                out.push(capable(CapableForm::Ack { sender_key, receiver_key }, self.data.asked()));
                 return;
             }
             (Confirmation::JoinClient { hmac, .. }, _) => {
@@ -361,7 +369,7 @@ impl Hook<'_> {
                 data_len: mapping.len,
                 checksum: mapping.checksum,
             };
-            out.push(capable(form, self.data.checksums));
+            out.push(capable(form, self.data.asked()));
             return;
         }
         out.push(MptcpOption::Dss(Dss {
@@ -372,10 +380,27 @@ impl Hook<'_> {
     }
 }
 
-/// MP_CAPABLE of version 1 with HMAC-SHA256; `checksums` is flag A.
-pub fn capable(form: CapableForm, checksums: bool) -> MptcpOption {
+/// What MP_CAPABLE asks for beside its keys (RFC 8684 §3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// Flag A: DSS checksums.
+    pub checksums: bool,
+    /// Flag C: no joins to the sender's initial address and port.
+    pub deny_join_initial: bool,
+}
+
+impl Asked {
+    /// What our settings ask for.
+    pub fn by(config: &MptcpConfig) -> Self {
+        Self { checksums: config.checksum_enabled, deny_join_initial: !config.allow_join_initial_addr_port }
+    }
+}
+
+/// MP_CAPABLE of version 1 with HMAC-SHA256.
+pub fn capable(form: CapableForm, asked: Asked) -> MptcpOption {
     let flags = CapableFlags {
-        checksum_required: checksums,
+        checksum_required: asked.checksums,
+        deny_join_initial: asked.deny_join_initial,
         crypto: CapableFlags::HMAC_SHA256,
         ..CapableFlags::default()
     };

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 
-use polytcp_wire::mptcp::AddAddr;
+mod mesh;
 
 use super::command::{AddressId, Endpoint, EndpointFlags, FlagsTarget, PmCommand, PmError, PmReply};
 use crate::time::Instant;
@@ -70,8 +70,19 @@ pub struct ConnectionView {
     pub extra_subflows: u32,
     /// The peer takes no joins to its initial address (flag C).
     pub peer_denies_join: bool,
-    /// Remote ends of all subflows.
-    pub remotes: Vec<SocketAddr>,
+    /// All subflows, attempts in progress included.
+    pub subflows: Vec<SubflowEnds>,
+}
+
+/// The ends of a subflow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SubflowEnds {
+    /// Our identifier of the local address.
+    pub local_id: AddressId,
+    /// The peer's identifier of the remote address.
+    pub remote_id: AddressId,
+    /// Remote address and port.
+    pub remote: SocketAddr,
 }
 
 /// An announcement that waits for its echo.
@@ -90,6 +101,8 @@ pub struct Announcement {
 pub struct ConnectionState {
     started: bool,
     used: Vec<AddressId>,
+    /// Endpoints among `used` that are not the initial address (Linux's `local_addr_used`).
+    local_used: u32,
     announced: Vec<AddressId>,
     /// The announcement in progress; one at a time, as Linux.
     pub announcing: Option<Announcement>,
@@ -98,6 +111,17 @@ pub struct ConnectionState {
 }
 
 impl ConnectionState {
+    fn use_endpoint(&mut self, id: AddressId) {
+        self.used.push(id);
+        self.local_used += 1;
+    }
+
+    fn use_endpoints(&mut self, endpoints: &[&Endpoint]) {
+        for id in endpoints.iter().filter_map(|e| e.id) {
+            self.use_endpoint(id);
+        }
+    }
+
     /// When an announcement goes again.
     pub fn deadline(&self) -> Option<Instant> {
         self.announcing.and_then(|a| a.again_at)
@@ -333,61 +357,8 @@ impl KernelPm {
                 actions.push(Action::Announce(*endpoint));
             }
         }
-        // Deviation from Linux: a server opens none. Its client has no listener at its port, so that
-        // Linux's attempt earns a reset.
-        if view.is_client {
-            let mut extra = view.extra_subflows;
-            for endpoint in &self.endpoints {
-                let Some(id) = endpoint.id else { continue };
-                let fits = endpoint.flags.contains(EndpointFlags::SUBFLOW)
-                    && !state.used.contains(&id)
-                    && endpoint.address.is_ipv4() == view.first_remote.is_ipv4();
-                if !fits {
-                    continue;
-                }
-                if extra >= self.subflows {
-                    break;
-                }
-                state.used.push(id);
-                if view.peer_denies_join {
-                    // As Linux: the endpoint counts as used.
-                    continue;
-                }
-                extra += 1;
-                actions.push(Action::Join {
-                    local: Some((endpoint.address, id)),
-                    remote: view.first_remote,
-                    remote_id: AddressId(0),
-                    backup: endpoint.flags.contains(EndpointFlags::BACKUP),
-                });
-            }
-        }
+        self.open_subflows(state, view, &mut actions);
         actions
-    }
-
-    /// The peer announced an address.
-    pub fn on_add_addr(
-        &self,
-        state: &mut ConnectionState,
-        view: &ConnectionView,
-        add: &AddAddr,
-    ) -> Option<Action> {
-        let remote = SocketAddr::new(add.address, add.port.unwrap_or(view.first_remote.port()));
-        let taken = view.remotes.iter().any(|r| match add.port {
-            Some(_) => *r == remote,
-            None => r.ip() == add.address,
-        });
-        let allowed = state.add_addr_accepted < self.add_addr_accepted
-            && view.extra_subflows < self.subflows
-            && add.address_id != 0
-            && names_one_host(add.address)
-            && !taken;
-        if !allowed {
-            return None;
-        }
-        state.add_addr_accepted += 1;
-        let remote_id = AddressId(add.address_id);
-        Some(Action::Join { local: None, remote, remote_id, backup: false })
     }
 
     /// What an endpoint's end means for one connection.
@@ -401,12 +372,13 @@ impl KernelPm {
         let id = endpoint.id?;
         let announced = state.announced.contains(&id);
         let used = state.used.contains(&id);
+        let is_initial = stands_for(endpoint, view.first_local);
+        state.local_used = state.local_used.saturating_sub(u32::from(used && !is_initial));
         state.announced.retain(|i| *i != id);
         state.used.retain(|i| *i != id);
         if state.announcing.is_some_and(|a| a.endpoint.id == Some(id)) {
             state.announcing = None;
         }
-        let is_initial = stands_for(endpoint, view.first_local);
         if id == AddressId(0) && !is_initial {
             return None;
         }
@@ -422,25 +394,19 @@ pub fn stands_for(endpoint: &Endpoint, local: SocketAddr) -> bool {
     endpoint.address == local.ip() && endpoint.port.is_none_or(|port| port.get() == local.port())
 }
 
-/// An address that a subflow can go to: no multicast, broadcast, loopback or unspecified one.
-fn names_one_host(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(broadcast || address.is_multicast() || address.is_loopback() || address.is_unspecified())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
+    pub(in crate::pm) fn ip(text: &str) -> IpAddr {
         text.parse().expect("address")
     }
 
-    fn add(pm: &mut KernelPm, address: &str, flags: EndpointFlags) {
+    pub(in crate::pm) fn add(pm: &mut KernelPm, address: &str, flags: EndpointFlags) {
         pm.command(&PmCommand::AddAddr(Endpoint::new(ip(address), flags))).expect("accepted");
     }
 
-    fn view(is_client: bool, extra_subflows: u32) -> ConnectionView {
+    pub(in crate::pm) fn view(is_client: bool, extra_subflows: u32) -> ConnectionView {
         let first_remote = "10.0.0.1:80".parse().expect("address");
         ConnectionView {
             is_client,
@@ -448,7 +414,11 @@ mod tests {
             first_remote,
             extra_subflows,
             peer_denies_join: false,
-            remotes: alloc::vec![first_remote],
+            subflows: alloc::vec![SubflowEnds {
+                local_id: AddressId(0),
+                remote_id: AddressId(0),
+                remote: first_remote,
+            }],
         }
     }
 
@@ -513,20 +483,5 @@ mod tests {
         assert!(pm.next_steps(&mut state, &view(false, 0)).is_empty());
         state.announcing = None;
         assert!(matches!(pm.next_steps(&mut state, &view(false, 0))[..], [Action::Announce(_)]));
-    }
-
-    #[test]
-    fn an_announced_address_is_used_within_both_limits_and_once() {
-        use polytcp_wire::mptcp::AddAddrAuth;
-        let add = AddAddr { address_id: 4, address: ip("10.0.1.1"), port: None, auth: AddAddrAuth::Hmac(0) };
-        let mut state = ConnectionState::default();
-        assert_eq!(KernelPm::new(2, 0).on_add_addr(&mut state, &view(true, 0), &add), None);
-        let pm = KernelPm::new(2, 1);
-        assert_eq!(pm.on_add_addr(&mut state, &view(true, 2), &add), None);
-        let action = pm.on_add_addr(&mut state, &view(true, 0), &add);
-        assert!(matches!(action, Some(Action::Join { remote, .. }) if remote.port() == 80));
-        assert_eq!(pm.on_add_addr(&mut state, &view(true, 0), &add), None, "the limit is used up");
-        let known = AddAddr { address: ip("10.0.0.1"), ..add };
-        assert_eq!(pm.on_add_addr(&mut ConnectionState::default(), &view(true, 0), &known), None);
     }
 }

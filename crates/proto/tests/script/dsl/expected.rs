@@ -147,19 +147,23 @@ impl Script {
             (MptcpOption::Capable(c), Mp::CapableSyn { flags }) => {
                 matches!(c.form, CapableForm::Syn) && c.flags == *flags
             }
-            (MptcpOption::Capable(c), Mp::CapableSynAck { a }) => {
-                matches!(c.form, CapableForm::SynAck { .. }) && c.flags.checksum_required == *a
+            (MptcpOption::Capable(c), Mp::CapableSynAck { a, c: deny }) => {
+                matches!(c.form, CapableForm::SynAck { .. })
+                    && c.flags.checksum_required == *a
+                    && c.flags.deny_join_initial == *deny
             }
-            (MptcpOption::Capable(c), Mp::CapableAck { a }) => {
+            (MptcpOption::Capable(c), Mp::CapableAck { a, c: deny }) => {
                 matches!(c.form, CapableForm::Ack { receiver_key: PEER_KEY, .. })
                     && c.flags.checksum_required == *a
+                    && c.flags.deny_join_initial == *deny
             }
-            (MptcpOption::Capable(c), Mp::CapableData { len, a, csum }) => {
+            (MptcpOption::Capable(c), Mp::CapableData { len, a, c: deny, csum }) => {
                 matches!(
                     c.form,
                     CapableForm::Data { receiver_key: PEER_KEY, data_len, checksum, .. }
                         if data_len == *len && checksum.is_some() == csum.is_some()
                 ) && c.flags.checksum_required == *a
+                    && c.flags.deny_join_initial == *deny
             }
             (MptcpOption::Fail { dsn }, Mp::Fail { dsn: want }) => *dsn == (peer.idsn() + *want).0,
             (MptcpOption::Dss(dss), Mp::Dss { ack, map, fin, csum }) => {

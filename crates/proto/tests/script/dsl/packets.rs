@@ -75,8 +75,9 @@ impl Script {
         let peer = Key::from_wire(PEER_KEY);
         let host = || self.host_key.expect("the host's key was seen");
         let capable = |flags, form| MptcpOption::Capable(Capable { version: VERSION, flags, form });
-        let sha = |a| CapableFlags {
+        let sha = |a, c| CapableFlags {
             checksum_required: a,
+            deny_join_initial: c,
             crypto: CapableFlags::HMAC_SHA256,
             ..CapableFlags::default()
         };
@@ -90,12 +91,13 @@ impl Script {
         };
         match option {
             Mp::CapableSyn { flags } => capable(*flags, CapableForm::Syn),
-            Mp::CapableSynAck { a } => capable(sha(*a), CapableForm::SynAck { sender_key: PEER_KEY }),
-            Mp::CapableAck { a } => {
-                capable(sha(*a), CapableForm::Ack { sender_key: PEER_KEY, receiver_key: host().to_wire() })
-            }
-            Mp::CapableData { len, a, csum } => capable(
-                sha(*a),
+            Mp::CapableSynAck { a, c } => capable(sha(*a, *c), CapableForm::SynAck { sender_key: PEER_KEY }),
+            Mp::CapableAck { a, c } => capable(
+                sha(*a, *c),
+                CapableForm::Ack { sender_key: PEER_KEY, receiver_key: host().to_wire() },
+            ),
+            Mp::CapableData { len, a, c, csum } => capable(
+                sha(*a, *c),
                 CapableForm::Data {
                     sender_key: PEER_KEY,
                     receiver_key: host().to_wire(),

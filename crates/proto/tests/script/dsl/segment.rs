@@ -16,13 +16,16 @@ pub(super) enum Mp {
     },
     CapableSynAck {
         a: bool,
+        c: bool,
     },
     CapableAck {
         a: bool,
+        c: bool,
     },
     CapableData {
         len: u16,
         a: bool,
+        c: bool,
         csum: Option<Csum>,
     },
     Dss {
@@ -271,9 +274,9 @@ impl Seg {
             TcpFlags(self.flags).contains(TcpFlags::ACK),
         ) {
             (true, false) => Mp::CapableSyn { flags },
-            (true, true) => Mp::CapableSynAck { a: false },
-            (false, _) if self.payload.is_empty() => Mp::CapableAck { a: false },
-            (false, _) => Mp::CapableData { len: self.payload.len() as u16, a: false, csum: None },
+            (true, true) => Mp::CapableSynAck { a: false, c: false },
+            (false, _) if self.payload.is_empty() => Mp::CapableAck { a: false, c: false },
+            (false, _) => Mp::CapableData { len: self.payload.len() as u16, a: false, c: false, csum: None },
         };
         self.with(form)
     }
@@ -282,7 +285,17 @@ impl Seg {
         let mut seg = self.mpc();
         match seg.mptcp.last_mut().expect("pushed just now") {
             Mp::CapableSyn { flags } => flags.checksum_required = true,
-            Mp::CapableSynAck { a } | Mp::CapableAck { a } | Mp::CapableData { a, .. } => *a = true,
+            Mp::CapableSynAck { a, .. } | Mp::CapableAck { a, .. } | Mp::CapableData { a, .. } => *a = true,
+            _ => unreachable!(),
+        }
+        seg
+    }
+    /// MP_CAPABLE with flag C, which forbids joins to the sender's initial address.
+    pub fn mpc_c(self) -> Self {
+        let mut seg = self.mpc();
+        match seg.mptcp.last_mut().expect("pushed just now") {
+            Mp::CapableSyn { flags } => flags.deny_join_initial = true,
+            Mp::CapableSynAck { c, .. } | Mp::CapableAck { c, .. } | Mp::CapableData { c, .. } => *c = true,
             _ => unreachable!(),
         }
         seg

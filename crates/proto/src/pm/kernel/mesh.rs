@@ -1,0 +1,127 @@
+//! Which pairs of addresses a connection tries: its own endpoints with the peer's addresses.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use polytcp_wire::mptcp::AddAddr;
+
+use super::{Action, ConnectionState, ConnectionView, KernelPm, stands_for};
+use crate::pm::command::{AddressId, Endpoint, EndpointFlags};
+
+impl KernelPm {
+    /// Opens subflows from endpoints that were not used yet.
+    ///
+    /// Deviation: a server opens none. Its client has no listener at its port, so that Linux's attempt earns
+    /// a reset.
+    pub(super) fn open_subflows(
+        &self,
+        state: &mut ConnectionState,
+        view: &ConnectionView,
+        actions: &mut Vec<Action>,
+    ) {
+        if !view.is_client || self.saves_endpoints(state, view) {
+            return;
+        }
+        let mut extra = view.extra_subflows;
+        for endpoint in self.unused(state, EndpointFlags::SUBFLOW) {
+            if extra >= self.subflows {
+                break;
+            }
+            let Some(id) = endpoint.id.filter(|_| is_of_family(endpoint, view.first_remote.ip())) else {
+                continue;
+            };
+            // As Linux: an endpoint that finds no address of the peer counts as used all the same.
+            state.use_endpoint(id);
+            for (remote_id, remote) in remotes_for(endpoint, id, view) {
+                if extra >= self.subflows {
+                    break;
+                }
+                extra += 1;
+                actions.push(join(endpoint, id, remote, remote_id));
+            }
+        }
+    }
+
+    /// The peer announced an address (RFC 8684 §3.4.1): the subflows to it.
+    pub fn on_add_addr(
+        &self,
+        state: &mut ConnectionState,
+        view: &ConnectionView,
+        add: &AddAddr,
+    ) -> Vec<Action> {
+        let remote = SocketAddr::new(add.address, add.port.unwrap_or(view.first_remote.port()));
+        let taken = view.subflows.iter().any(|s| match add.port {
+            Some(_) => s.remote == remote,
+            None => s.remote.ip() == add.address,
+        });
+        let saved = self.saves_endpoints(state, view);
+        let room = self.subflows.saturating_sub(view.extra_subflows) as usize;
+        let allowed = (state.add_addr_accepted < self.add_addr_accepted || saved)
+            && room > 0
+            && add.address_id != 0
+            && names_one_host(add.address)
+            && !taken;
+        if !allowed {
+            return Vec::new();
+        }
+        let remote_id = AddressId(add.address_id);
+        let from = |endpoint: &Endpoint| {
+            let id = endpoint.id?;
+            let is_initial = stands_for(endpoint, view.first_local);
+            Some(join(endpoint, if is_initial { AddressId(0) } else { id }, remote, remote_id))
+        };
+        let actions: Vec<Action> = if saved {
+            let endpoints = self.unused(state, EndpointFlags::SUBFLOW);
+            let chosen: Vec<_> =
+                endpoints.into_iter().filter(|e| is_of_family(e, add.address)).take(room).collect();
+            state.use_endpoints(&chosen);
+            chosen.into_iter().filter_map(from).collect()
+        } else {
+            alloc::vec![Action::Join { local: None, remote, remote_id, backup: false }]
+        };
+        state.add_addr_accepted += u32::from(!actions.is_empty());
+        actions
+    }
+
+    /// The peer takes no joins to its initial address (flag C), and nothing else is known of it: endpoints wait
+    /// for its first ADD_ADDR, which is accepted although the limit is 0, as in Linux.
+    fn saves_endpoints(&self, state: &ConnectionState, view: &ConnectionView) -> bool {
+        view.peer_denies_join
+            && self.add_addr_accepted == 0
+            && state.local_used == 0
+            && view.extra_subflows < self.subflows
+    }
+
+    /// Endpoints with `flag` that the connection has not used, in their order.
+    fn unused(&self, state: &ConnectionState, flag: EndpointFlags) -> Vec<&Endpoint> {
+        let is_unused = |e: &&Endpoint| e.id.is_some_and(|id| !state.used.contains(&id));
+        self.endpoints.iter().filter(|e| e.flags.contains(flag)).filter(is_unused).collect()
+    }
+}
+
+/// The peer's addresses that an endpoint goes to.
+fn remotes_for(_endpoint: &Endpoint, _id: AddressId, view: &ConnectionView) -> Vec<(AddressId, SocketAddr)> {
+    if view.peer_denies_join { Vec::new() } else { alloc::vec![(AddressId(0), view.first_remote)] }
+}
+
+fn join(endpoint: &Endpoint, id: AddressId, remote: SocketAddr, remote_id: AddressId) -> Action {
+    Action::Join {
+        local: Some((endpoint.address, id)),
+        remote,
+        remote_id,
+        backup: endpoint.flags.contains(EndpointFlags::BACKUP),
+    }
+}
+
+fn is_of_family(endpoint: &Endpoint, remote: IpAddr) -> bool {
+    endpoint.address.is_ipv4() == remote.is_ipv4()
+}
+
+/// An address that a subflow can go to: no multicast, broadcast, loopback or unspecified one.
+fn names_one_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(broadcast || address.is_multicast() || address.is_loopback() || address.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,8 @@ mod mptcp_fail;
 mod mptcp_join;
 #[path = "script/spurious.rs"]
 mod spurious;
+#[path = "script/mptcp_mesh.rs"]
+mod mptcp_mesh;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

@@ -43,7 +43,9 @@ impl Host {
         }
         let ids: Vec<ConnectionId> = match change {
             Change::None => Vec::new(),
-            Change::Added | Change::Removed(..) | Change::Backup(_) => self.mptcp_connections(),
+            Change::Added | Change::Removed(..) | Change::Backup(_) | Change::Fullmesh(_) => {
+                self.mptcp_connections()
+            }
         };
         for id in ids {
             match &change {
@@ -55,6 +57,10 @@ impl Host {
                     }
                 }
                 Change::Backup(endpoint) => self.declare_backup_of(now, id, endpoint),
+                Change::Fullmesh(endpoint) => {
+                    self.declare_backup_of(now, id, endpoint);
+                    self.mesh_anew(now, id, endpoint);
+                }
             }
             self.touch(now, id);
         }
@@ -394,6 +400,22 @@ impl Host {
         if let Some(action) = action {
             self.carry_out(now, id, action);
         }
+    }
+
+    fn mesh_anew(&mut self, now: Instant, id: ConnectionId, endpoint: &Endpoint) {
+        let Some(tenant) = self
+            .slots
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)
+            .and_then(|slot| slot.tenant.as_deref_mut())
+        else {
+            return;
+        };
+        let view = view_of(&tenant.connection);
+        if let Some(action) = self.pm.on_fullmesh(&mut tenant.connection.pm, &view, endpoint) {
+            self.carry_out(now, id, action);
+        }
+        self.next_steps(now, id);
     }
 
     fn declare_backup_of(&mut self, now: Instant, id: ConnectionId, endpoint: &Endpoint) {

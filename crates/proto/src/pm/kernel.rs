@@ -148,6 +148,8 @@ pub enum Change {
     Removed(Vec<Endpoint>, bool),
     /// The backup flag of an endpoint changed.
     Backup(Endpoint),
+    /// The fullmesh flag of an endpoint changed, and perhaps its backup flag.
+    Fullmesh(Endpoint),
 }
 
 impl KernelPm {
@@ -329,7 +331,13 @@ impl KernelPm {
         let changed = self.endpoints[at];
         let backup_changed =
             held.contains(EndpointFlags::BACKUP) != changed.flags.contains(EndpointFlags::BACKUP);
-        Ok((PmReply::Done, if backup_changed { Change::Backup(changed) } else { Change::None }))
+        let fullmesh_changed = held.contains(EndpointFlags::FULLMESH) != fullmesh;
+        let change = match (fullmesh_changed, backup_changed) {
+            (true, _) => Change::Fullmesh(changed),
+            (false, true) => Change::Backup(changed),
+            (false, false) => Change::None,
+        };
+        Ok((PmReply::Done, change))
     }
 
     /// The connection is established, an endpoint came, or an announcement is done: what to do next.
@@ -359,6 +367,24 @@ impl KernelPm {
         }
         self.open_subflows(state, view, &mut actions);
         actions
+    }
+
+    /// The endpoint's `fullmesh` flag changed: its subflows are closed, and the next step makes them anew.
+    ///
+    /// Deviation: the initial subflow stays, which Linux closes as well.
+    pub fn on_fullmesh(
+        &self,
+        state: &mut ConnectionState,
+        view: &ConnectionView,
+        endpoint: &Endpoint,
+    ) -> Option<Action> {
+        let id = endpoint.id.filter(|id| state.used.contains(id))?;
+        if stands_for(endpoint, view.first_local) {
+            return None;
+        }
+        state.used.retain(|i| *i != id);
+        state.local_used = state.local_used.saturating_sub(1);
+        Some(Action::Withdraw { id, tell_peer: false })
     }
 
     /// What an endpoint's end means for one connection.

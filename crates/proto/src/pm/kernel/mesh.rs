@@ -27,9 +27,9 @@ impl KernelPm {
             if extra >= self.subflows {
                 break;
             }
-            let Some(id) = endpoint.id.filter(|_| is_of_family(endpoint, view.first_remote.ip())) else {
-                continue;
-            };
+            let mesh = endpoint.flags.contains(EndpointFlags::FULLMESH);
+            let fits = mesh || is_of_family(endpoint, view.first_remote.ip());
+            let Some(id) = endpoint.id.filter(|_| fits) else { continue };
             // As Linux: an endpoint that finds no address of the peer counts as used all the same.
             state.use_endpoint(id);
             for (remote_id, remote) in remotes_for(endpoint, id, view) {
@@ -70,7 +70,25 @@ impl KernelPm {
             let is_initial = stands_for(endpoint, view.first_local);
             Some(join(endpoint, if is_initial { AddressId(0) } else { id }, remote, remote_id))
         };
-        let actions: Vec<Action> = if saved {
+        let mesh: Vec<_> = self.endpoints_of(EndpointFlags::FULLMESH, add.address).collect();
+        let actions: Vec<Action> = if !mesh.is_empty() {
+            let chosen = &mesh[..mesh.len().min(room)];
+            if saved {
+                let subflow = |e: &&&Endpoint| {
+                    e.flags.contains(EndpointFlags::SUBFLOW)
+                        && e.id.is_some_and(|id| !state.used.contains(&id))
+                };
+                let newly: Vec<_> = chosen.iter().filter(subflow).copied().collect();
+                state.use_endpoints(&newly);
+            }
+            chosen.iter().copied().filter_map(from).collect()
+        } else if self.endpoints_of(EndpointFlags::LAMINAR, add.address).next().is_some() {
+            // As Linux: one each, and none when all are in use.
+            let endpoints = self.unused(state, EndpointFlags::LAMINAR);
+            let chosen = endpoints.into_iter().find(|e| is_of_family(e, add.address));
+            state.use_endpoints(chosen.as_slice());
+            chosen.and_then(from).into_iter().collect()
+        } else if saved {
             let endpoints = self.unused(state, EndpointFlags::SUBFLOW);
             let chosen: Vec<_> =
                 endpoints.into_iter().filter(|e| is_of_family(e, add.address)).take(room).collect();
@@ -92,6 +110,11 @@ impl KernelPm {
             && view.extra_subflows < self.subflows
     }
 
+    /// Endpoints with `flag` of the family of `remote`.
+    fn endpoints_of(&self, flag: EndpointFlags, remote: IpAddr) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(move |e| e.flags.contains(flag) && is_of_family(e, remote))
+    }
+
     /// Endpoints with `flag` that the connection has not used, in their order.
     fn unused(&self, state: &ConnectionState, flag: EndpointFlags) -> Vec<&Endpoint> {
         let is_unused = |e: &&Endpoint| e.id.is_some_and(|id| !state.used.contains(&id));
@@ -99,9 +122,28 @@ impl KernelPm {
     }
 }
 
-/// The peer's addresses that an endpoint goes to.
-fn remotes_for(_endpoint: &Endpoint, _id: AddressId, view: &ConnectionView) -> Vec<(AddressId, SocketAddr)> {
-    if view.peer_denies_join { Vec::new() } else { alloc::vec![(AddressId(0), view.first_remote)] }
+/// The peer's addresses that an endpoint goes to: its initial one, or with `fullmesh` all that have a subflow and
+/// none from this endpoint.
+fn remotes_for(endpoint: &Endpoint, id: AddressId, view: &ConnectionView) -> Vec<(AddressId, SocketAddr)> {
+    if !endpoint.flags.contains(EndpointFlags::FULLMESH) {
+        return if view.peer_denies_join {
+            Vec::new()
+        } else {
+            alloc::vec![(AddressId(0), view.first_remote)]
+        };
+    }
+    let mut served: Vec<AddressId> =
+        view.subflows.iter().filter(|s| s.local_id == id).map(|s| s.remote_id).collect();
+    let mut remotes = Vec::new();
+    for subflow in &view.subflows {
+        let denied = view.peer_denies_join && subflow.remote_id == AddressId(0);
+        if denied || served.contains(&subflow.remote_id) || !is_of_family(endpoint, subflow.remote.ip()) {
+            continue;
+        }
+        served.push(subflow.remote_id);
+        remotes.push((subflow.remote_id, subflow.remote));
+    }
+    remotes
 }
 
 fn join(endpoint: &Endpoint, id: AddressId, remote: SocketAddr, remote_id: AddressId) -> Action {

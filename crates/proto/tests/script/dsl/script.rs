@@ -280,6 +280,16 @@ impl Script {
         self.lines[subflow].peer
     }
 
+    /// The host's end of a subflow.
+    pub fn host_of(&self, subflow: usize) -> SocketAddr {
+        self.lines[subflow].host
+    }
+
+    /// Subflows that the script knows, closed ones too.
+    pub fn line_count(&self) -> usize {
+        self.lines.len()
+    }
+
     /// A counter of the host, by nstat's name without its group.
     #[track_caller]
     pub fn count(&self, name: &str) -> u64 {

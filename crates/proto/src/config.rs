@@ -211,6 +211,10 @@ pub struct MptcpConfig {
     /// MP_CAPABLE SYNs that are repeated before plain ones are tried
     /// (`syn_retrans_before_tcp_fallback`). Default 2; 128 and above mean never.
     pub syn_retrans_before_tcp_fallback: u8,
+    /// For how long new connections are plain TCP after SYNs with MP_CAPABLE were swallowed on the way
+    /// (`blackhole_timeout`); doubled each time in a row, up to 64 times this. Default 3600 s; zero switches the
+    /// detection off.
+    pub blackhole_timeout: Duration,
     /// How long a connection lives without a subflow (`close_timeout`). Default 60 s.
     pub close_timeout: Duration,
     /// The longest wait before an ADD_ADDR is repeated (`add_addr_timeout`); the shortest is the largest
@@ -237,6 +241,7 @@ impl Default for MptcpConfig {
             checksum_enabled: false,
             allow_join_initial_addr_port: true,
             syn_retrans_before_tcp_fallback: 2,
+            blackhole_timeout: Duration::from_secs(3600),
             close_timeout: Duration::from_secs(60),
             add_addr_timeout: Duration::from_secs(120),
             scheduler: String::from("default"),

@@ -26,6 +26,8 @@ mod icmp;
 mod loss;
 #[path = "script/mptcp_announce.rs"]
 mod mptcp_announce;
+#[path = "script/mptcp_blackhole.rs"]
+mod mptcp_blackhole;
 #[path = "script/mptcp_checksum.rs"]
 mod mptcp_checksum;
 #[path = "script/mptcp_close.rs"]
@@ -38,10 +40,10 @@ mod mptcp_deny_join;
 mod mptcp_fail;
 #[path = "script/mptcp_join.rs"]
 mod mptcp_join;
-#[path = "script/spurious.rs"]
-mod spurious;
 #[path = "script/mptcp_mesh.rs"]
 mod mptcp_mesh;
+#[path = "script/spurious.rs"]
+mod spurious;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

@@ -53,6 +53,10 @@ impl Host {
             return Err(ConnectError::AddressInUse);
         }
         let local_key = match options.protocol {
+            Protocol::Mptcp if self.blackhole.is_suspected(now, self.config.mptcp.blackhole_timeout) => {
+                self.counters.mp_capable_syn_tx_disabled += 1;
+                None
+            }
             Protocol::Mptcp => self.unused_key(),
             Protocol::Tcp => None,
         };

@@ -16,6 +16,7 @@
 //! | `passive` | listeners and handshakes of peers that connect |
 //! | `fast_open` | TCP Fast Open: whose cookies we have, whose data we take |
 //! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
+//! | `blackhole` | networks that swallow MP_CAPABLE |
 //! | `paths` | the path manager's decisions carried out |
 //! | `port_endpoints` | endpoints with a port, and joins at other ports |
 //! | [`drive`] | the loop around a host, the same for the running stack and a simulation |
@@ -23,6 +24,7 @@
 //! | `path_mtus` | what is known of paths' MTUs |
 //! | [`wheel`], [`ports`] | timers; ephemeral ports |
 
+mod blackhole;
 mod calls;
 mod cookies;
 mod demux;
@@ -57,6 +59,7 @@ use crate::tcp::cookie::Cookies;
 use crate::tcp::isn::InitialNumbers;
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
+use blackhole::Blackhole;
 use cookies::JoinCookies;
 use fast_open::{FastOpenKeys, KnownServers};
 use interface::Interfaces;
@@ -146,6 +149,7 @@ pub struct Host {
     replies: VecDeque<Transmit>,
     events: VecDeque<Event>,
     pm: KernelPm,
+    blackhole: Blackhole,
     pm_events: VecDeque<PmEvent>,
 }
 
@@ -184,6 +188,7 @@ impl Host {
             replies: VecDeque::new(),
             events: VecDeque::new(),
             pm,
+            blackhole: Blackhole::default(),
             pm_events: VecDeque::new(),
             secrets,
         }

@@ -92,6 +92,13 @@ impl Host {
                 }
             }
             Notice::FullyEstablished => self.next_steps(now, id),
+            Notice::CapableAnswered => self.blackhole.clear(),
+            Notice::CapableSwallowed => {
+                if !self.config.mptcp.blackhole_timeout.is_zero() {
+                    self.blackhole.note_found(now);
+                    self.counters.blackhole += 1;
+                }
+            }
             Notice::SubflowEstablished { id: subflow } => {
                 let found = self.connection(id).and_then(|c| {
                     let subflow = c.subflows.iter().find(|s| s.id == subflow)?;

@@ -86,6 +86,10 @@ pub enum Notice {
     /// Both sides know that the peer speaks MPTCP: further subflows may be opened (RFC 8684 §3.2; a join
     /// that overtakes the third ACK would be refused).
     FullyEstablished,
+    /// Our MP_CAPABLE was answered with one.
+    CapableAnswered,
+    /// SYNs with MP_CAPABLE went unanswered, and the first plain one was answered.
+    CapableSwallowed,
     /// A further subflow is established.
     SubflowEstablished {
         /// Its number.

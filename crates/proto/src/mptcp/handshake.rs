@@ -73,7 +73,7 @@ impl Connection {
                 let tries = ctx.config.mptcp.syn_retrans_before_tcp_fallback;
                 if tries < 128 && opening.sent() > tries && opening.deadline() <= ctx.now {
                     ctx.counters.mp_capable_syn_tx_drop += 1;
-                    *handshake = ActiveHandshake::Plain;
+                    *handshake = ActiveHandshake::PlainAfter { capable_syns: opening.sent() };
                     self.data.mode = Mode::Plain;
                     self.notices.push_back(Notice::FellBack(FallbackReason::SynDropped));
                     None
@@ -81,7 +81,7 @@ impl Connection {
                     Some(capable(CapableForm::Syn, Asked::by(&ctx.config.mptcp)))
                 }
             }
-            ActiveHandshake::Plain => None,
+            ActiveHandshake::Plain | ActiveHandshake::PlainAfter { .. } => None,
             ActiveHandshake::Join { nonce } => keys.map(|keys| {
                 MptcpOption::Join(Join::Syn {
                     backup: subflow.mp.backup_local,
@@ -162,7 +162,8 @@ impl Connection {
         segment_bytes_max: u32,
     ) {
         self.note_fast_open(ctx, index, segment, agreed);
-        let Phase::Opening { handshake, .. } = &self.subflows[index].phase else { return };
+        let Phase::Opening { handshake, opening } = &self.subflows[index].phase else { return };
+        let syns = opening.sent();
         match handshake {
             ActiveHandshake::Capable => {
                 let answer = understood_capable(&segment.options.mptcp);
@@ -171,6 +172,7 @@ impl Connection {
                     // RFC 8684 §3.1: checksums are used unless neither side wants them.
                     self.data.checksums = ctx.config.mptcp.checksum_enabled || flags.checksum_required;
                     ctx.counters.mp_capable_syn_ack_rx += 1;
+                    self.notices.push_back(Notice::CapableAnswered);
                     self.set_keys(Key::from_wire(sender_key), agreed.rcv_wnd);
                     self.subflows[index].mp.confirmation = Confirmation::CapableClient;
                     self.subflows[index].mp.handshake_ack_due = true;
@@ -181,6 +183,13 @@ impl Connection {
                 self.on_established(agreed);
             }
             ActiveHandshake::Plain => self.on_established(agreed),
+            ActiveHandshake::PlainAfter { capable_syns } => {
+                // As Linux: a later one says little, the peer may just have been away.
+                if syns == capable_syns + 1 {
+                    self.notices.push_back(Notice::CapableSwallowed);
+                }
+                self.on_established(agreed);
+            }
             ActiveHandshake::Join { nonce } => {
                 let nonce = *nonce;
                 let joinable = self.is_joinable();

@@ -33,8 +33,13 @@ pub const SIGNALS_MAX: usize = 16;
 pub enum ActiveHandshake {
     /// The initial one, with MP_CAPABLE of our key.
     Capable,
-    /// The initial one as plain TCP: MPTCP was not asked for, or its SYNs went unanswered.
+    /// The initial one as plain TCP.
     Plain,
+    /// The initial one as plain TCP since so many SYNs with MP_CAPABLE went unanswered.
+    PlainAfter {
+        /// Their number.
+        capable_syns: u8,
+    },
     /// A further one, with MP_JOIN.
     Join {
         /// Our random number.

@@ -215,6 +215,10 @@ pub struct MptcpConfig {
     /// (`blackhole_timeout`); doubled each time in a row, up to 64 times this. Default 3600 s; zero switches the
     /// detection off.
     pub blackhole_timeout: Duration,
+    /// Retransmission timeouts in a row after which a silent subflow is stale while another one works
+    /// (`stale_loss_cnt`): what it held goes to the others for good, as a suspicion's hedge does not. Default 4;
+    /// 0 means never.
+    pub stale_loss_cnt: u32,
     /// How long a connection lives without a subflow (`close_timeout`). Default 60 s.
     pub close_timeout: Duration,
     /// The longest wait before an ADD_ADDR is repeated (`add_addr_timeout`); the shortest is the largest
@@ -242,6 +246,7 @@ impl Default for MptcpConfig {
             allow_join_initial_addr_port: true,
             syn_retrans_before_tcp_fallback: 2,
             blackhole_timeout: Duration::from_secs(3600),
+            stale_loss_cnt: 4,
             close_timeout: Duration::from_secs(60),
             add_addr_timeout: Duration::from_secs(120),
             scheduler: String::from("default"),

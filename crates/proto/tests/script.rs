@@ -44,6 +44,8 @@ mod mptcp_join;
 mod mptcp_mesh;
 #[path = "script/spurious.rs"]
 mod spurious;
+#[path = "script/mptcp_stale.rs"]
+mod mptcp_stale;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

@@ -428,7 +428,7 @@ impl Connection {
             self.on_flow_end(ctx, index, end);
         }
         self.empty_inbox(ctx, id);
-        self.after_flow_input(id);
+        self.after_flow_input(ctx, id);
         self.continue_repair(ctx.now);
         self.advance_close(ctx);
     }
@@ -494,8 +494,11 @@ impl Connection {
         }
     }
 
-    fn after_flow_input(&mut self, id: u32) {
+    fn after_flow_input(&mut self, ctx: &mut Ctx<'_>, id: u32) {
         let Some(subflow) = self.subflow_mut(id) else { return };
+        if core::mem::take(&mut subflow.mp.stale) {
+            ctx.counters.subflow_recover += 1;
+        }
         let suspect = subflow.flow().is_some_and(SubflowFlow::is_suspect);
         if subflow.mp.was_suspect && !suspect {
             subflow.mp.was_suspect = false;

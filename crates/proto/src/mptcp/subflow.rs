@@ -148,6 +148,8 @@ pub struct SubflowState {
     pub peer_reset: Option<(u8, u8)>,
     /// It was suspect when last looked at.
     pub was_suspect: bool,
+    /// It was silent for `stale_loss_cnt` timeouts while another one worked: what it held is the others' for good.
+    pub stale: bool,
     /// What it announced last.
     pub announced: Option<Announced>,
     /// Since when our FIN is queued or sent.
@@ -174,6 +176,7 @@ impl SubflowState {
             fastclose: false,
             peer_reset: None,
             was_suspect: false,
+            stale: false,
             announced: None,
             closing_since: None,
         }

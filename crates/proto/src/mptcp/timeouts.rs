@@ -116,15 +116,31 @@ impl Connection {
         let suspect = flow.is_suspect();
         if suspect && !subflow.mp.was_suspect {
             subflow.mp.was_suspect = true;
-            ctx.counters.subflow_stale += 1;
-            let helped =
-                self.subflows.iter().enumerate().any(|(i, s)| {
-                    i != index && s.is_usable() && !s.flow().is_some_and(SubflowFlow::is_suspect)
-                });
-            if helped {
+            if self.is_helped(index) {
                 self.reinject_outstanding(index, Why::Suspect);
             }
         }
+        self.judge_stale(ctx, index);
+    }
+
+    /// Another subflow works.
+    fn is_helped(&self, index: usize) -> bool {
+        let works = |s: &Subflow| s.is_usable() && !s.flow().is_some_and(SubflowFlow::is_suspect);
+        self.subflows.iter().enumerate().any(|(other, s)| other != index && works(s))
+    }
+
+    /// A suspect subflow that stays silent becomes stale, as in Linux: its data is not waited for any more.
+    fn judge_stale(&mut self, ctx: &mut Ctx<'_>, index: usize) {
+        let limit = ctx.config.mptcp.stale_loss_cnt;
+        let Some(subflow) = self.subflows.get(index) else { return };
+        let timeouts = subflow.flow().map_or(0, SubflowFlow::timeouts_in_a_row);
+        let silent = limit > 0 && u32::from(timeouts) >= limit;
+        if !silent || subflow.mp.stale || self.data.mode == Mode::Plain || !self.is_helped(index) {
+            return;
+        }
+        self.subflows[index].mp.stale = true;
+        ctx.counters.subflow_stale += 1;
+        self.reinject_outstanding(index, Why::Gone);
     }
 
     /// Sets the clock for a stall; called when everything that could be sent was sent.

@@ -409,6 +409,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.recovery.is_suspect()
     }
 
+    /// Retransmission timeouts in a row without an acknowledgement of something new.
+    pub fn timeouts_in_a_row(&self) -> u8 {
+        self.recovery.timeouts
+    }
+
     /// The peer's FIN was received and everything before it.
     pub fn peer_closed(&self) -> bool {
         self.rcv.fin

@@ -40,6 +40,11 @@ impl Script {
         self.out.front().and_then(|seen| seen.line).expect("something was sent")
     }
 
+    /// The first segment, sent and not named yet, that is on another subflow than `on`.
+    pub fn sent_on_other(&self, on: usize) -> Option<usize> {
+        self.out.iter().filter_map(|seen| seen.line).find(|line| *line != on)
+    }
+
     /// The next segment, whatever it is.
     #[track_caller]
     pub fn sends_any(&mut self) -> &mut Self {

@@ -376,7 +376,7 @@ impl Host {
             return Err(reset_reason::MPTCP_ERROR);
         };
         let Some(connection) = self.connection(id) else { return Err(reset_reason::MPTCP_ERROR) };
-        if !connection.is_joinable() {
+        if !connection.takes_joins() {
             return Err(reset_reason::MPTCP_ERROR);
         }
         // Deviation: Linux says so with flag C and takes the join all the same; RFC 8684 §3.1 says that the sender
@@ -668,7 +668,7 @@ impl Host {
         }
         self.remove_half_open(tuple);
         let limit = self.pm.subflow_limit();
-        let verdict = match self.connection(join.connection).filter(|c| c.is_joinable()) {
+        let verdict = match self.connection(join.connection).filter(|c| c.takes_joins()) {
             None => Err(reset_reason::MPTCP_ERROR),
             Some(connection) => match (connection.data.keys, hmac) {
                 (Some(keys), Some(hmac)) => {

@@ -8,7 +8,7 @@ use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, Join, MptcpOption}
 use polytcp_wire::tcp_option::TcpOption;
 use polytcp_wire::tcp_options::MptcpOptions;
 
-use super::connection::{Connection, Ctx, Emission, Notice, Stage};
+use super::connection::{Connection, Ctx, Emission, Notice, Role, Stage};
 use super::fallback::{Failing, FallbackReason};
 use super::hook::{Asked, Mode, capable, reset_reason, understood_capable};
 use super::key::{Key, Nonce, join_hmac};
@@ -380,6 +380,12 @@ impl Connection {
         self.notices.push_back(Notice::SubflowEstablished { id });
         self.reinject_suspects();
         id
+    }
+
+    /// A join of the peer may be accepted. A client has to be confirmed first, as in Linux: its peer could not know
+    /// that it speaks MPTCP before it has said so (RFC 8684 §3.2).
+    pub(crate) fn takes_joins(&self) -> bool {
+        self.is_joinable() && (self.role == Role::Server || self.fully_established)
     }
 
     /// A join may be accepted: both sides know that the connection is MPTCP, and it is neither ending nor on its way

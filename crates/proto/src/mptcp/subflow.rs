@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use polytcp_wire::mptcp::{AddAddr, AddressIds};
@@ -28,6 +29,9 @@ pub type SubflowFlow = Flow<SentTag, HeldTag>;
 
 /// Signals that one subflow holds back at most; further ones are dropped, as Linux does.
 pub const SIGNALS_MAX: usize = 16;
+
+/// Addresses in one REMOVE_ADDR at most, as Linux.
+const REMOVED_IDS_MAX: usize = 8;
 
 /// The handshake of a subflow that we open.
 pub enum ActiveHandshake {
@@ -150,6 +154,8 @@ pub struct SubflowState {
     pub was_suspect: bool,
     /// It was silent for `stale_loss_cnt` timeouts while another one worked: what it held is the others' for good.
     pub stale: bool,
+    /// The window of the segment in hand was raised to what another one had promised.
+    pub window_raised: bool,
     /// What it announced last.
     pub announced: Option<Announced>,
     /// Since when our FIN is queued or sent.
@@ -177,6 +183,7 @@ impl SubflowState {
             peer_reset: None,
             was_suspect: false,
             stale: false,
+            window_raised: false,
             announced: None,
             closing_since: None,
         }
@@ -192,14 +199,26 @@ impl SubflowState {
         !matches!(self.confirmation, Confirmation::JoinClient { .. })
     }
 
-    /// Queues a signal; false when there are too many.
+    /// Queues a signal; false when there are too many. Addresses withdrawn together go in one REMOVE_ADDR.
     pub fn signal(&mut self, signal: Signal) -> bool {
+        if let (Signal::RemoveAddr(more), Some(Signal::RemoveAddr(held))) = (signal, self.signals.back_mut())
+            && let Some(both) = both(held, &more)
+        {
+            *held = both;
+            return true;
+        }
         let fits = self.signals.len() < SIGNALS_MAX;
         if fits {
             self.signals.push_back(signal);
         }
         fits
     }
+}
+
+/// One list of both, in order; `None` when it would not fit beside a DSS and timestamps.
+fn both(first: &AddressIds, second: &AddressIds) -> Option<AddressIds> {
+    let ids: Vec<u8> = first.as_slice().iter().chain(second.as_slice()).copied().collect();
+    (ids.len() <= REMOVED_IDS_MAX).then(|| AddressIds::new(&ids)).flatten()
 }
 
 /// One subflow.

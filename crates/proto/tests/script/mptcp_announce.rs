@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use super::dsl::*;
 use polytcp_proto::config::HostConfig;
-use polytcp_proto::host::SubflowState;
+use polytcp_proto::host::{ListenOptions, SubflowState};
 use polytcp_proto::packet::InterfaceId;
-use polytcp_proto::pm::command::{AddressId, Endpoint, EndpointFlags, PmCommand, PmError};
+use polytcp_proto::pm::command::{AddressId, Endpoint, EndpointFlags, FlagsTarget, PmCommand, PmError};
 
 const PORT: u16 = 8080;
 
@@ -218,4 +218,77 @@ fn the_initial_address_may_be_announced_with_another_port() {
     s.receives(ack(1, 1).echo(1, host_ip(0)).port(PORT)).sends_nothing();
     let sf = s.add_line_at(0, PORT, 2000);
     s.receives(syn().on(sf).mss(1460).join_syn(1)).sends(syn_ack().on(sf).join_syn_ack());
+}
+
+#[test]
+fn addresses_withdrawn_together_go_in_one_list() {
+    let mut s = Script::accepted();
+    for path in [1, 2] {
+        s.command(&PmCommand::AddAddr(signal(host_ip(path))));
+        s.sends(ack(1, 1).add_addr(path as u8, host_ip(path)));
+        s.receives(ack(1, 1).echo(path as u8, host_ip(path))).sends_nothing();
+    }
+    s.command(&PmCommand::FlushAddrs).sends(ack(1, 1).dack(1).remove_addr(&[1, 2])).sends_nothing();
+    assert_eq!(s.count("RmAddrTx"), 2);
+}
+
+#[test]
+fn a_list_of_withdrawn_addresses_closes_the_subflows_of_all() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1).joined_by_peer(2);
+    s.receives(ack(1, 1).dack(1).remove_addr(&[1, 2]));
+    s.sends(fin(1, 1).on(1)).sends(fin(1, 1).on(2)).sends_nothing();
+    assert_eq!(s.count("RmAddr"), 2);
+}
+
+/// 0 is the address of the initial subflow.
+#[test]
+fn the_initial_address_can_be_withdrawn_by_either_side() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).on(1).dack(1).remove_addr(&[0])).sends(fin(1, 1).on(0)).sends_nothing();
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.command(&PmCommand::DelAddr { id: AddressId(0), address: Some(host_ip(0)) });
+    s.sends(fin(1, 1).on(0)).sends(ack(1, 1).on(1).dack(1).remove_addr(&[0])).sends_nothing();
+}
+
+#[test]
+fn a_changed_backup_flag_is_told_and_told_back() {
+    let mut s = Script::connected();
+    s.command(&PmCommand::AddAddr(Endpoint::new(host_ip(1), EndpointFlags::SUBFLOW)));
+    s.sends(syn().on(1).any_join_syn());
+    s.receives(syn_ack().on(1).mss(1460).sack_ok().wscale(7).join_syn_ack());
+    s.sends(ack(1, 1).on(1).join_ack()).receives(ack(1, 1).on(1).dack(1)).sends_nothing();
+    let target = FlagsTarget::Id(AddressId(1));
+    s.command(&PmCommand::SetFlags { target, flags: EndpointFlags::BACKUP });
+    s.sends(ack(1, 1).on(1).prio(true)).sends_nothing();
+    s.command(&PmCommand::SetFlags { target, flags: EndpointFlags::NONE });
+    s.sends(ack(1, 1).on(1).prio(false)).sends_nothing();
+    assert_eq!(s.count("MPPrioTx"), 2);
+}
+
+#[test]
+fn data_avoids_a_subflow_that_the_peer_made_a_backup() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).dack(1)).nodelay();
+    s.receives(ack(1, 1).on(0).dack(1).prio(true)).writes(b"hello").sends(data(1, 1, b"hello").on(1).map(1));
+    s.receives(ack(1, 6).on(1).dack(6));
+    s.receives(ack(1, 1).on(0).dack(6).prio(false)).receives(ack(1, 6).on(1).dack(6).prio(true));
+    s.writes(b"again").sends(data(1, 1, b"again").on(0).map(6));
+    assert_eq!(s.count("MPPrioRx"), 3);
+}
+
+#[test]
+fn a_client_takes_no_join_before_it_is_confirmed() {
+    let mut s = Script::connecting();
+    s.host.listen(&ListenOptions::new((host_ip(1), 5000).into())).unwrap();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).sack_ok().wscale(7).mpc()).sends(ack(1, 1).mpc());
+    let early = s.add_line_at(1, 5000, 2000);
+    s.receives(syn().on(early).mss(1460).join_syn(1)).sends(rst_ack(0, 1).on(early).tcprst(1));
+    s.receives(ack(1, 1).dack(1)).sends_nothing();
+    let late = s.add_line_at(1, 5000, 2001);
+    s.receives(syn().on(late).mss(1460).join_syn(1)).sends(syn_ack().on(late).join_syn_ack());
 }

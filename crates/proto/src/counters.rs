@@ -235,12 +235,12 @@ counters! {
         mp_join_ack_hmac_failure "MPJoinAckHMacFailure" "Wrong HMACs in the third ACK or, at the client, in the SYN/ACK.";
         mp_join_rejected "MPJoinRejected" "Joins that the path manager or a limit refused.";
         mp_join_syn_tx "MPJoinSynTx" "Joins begun by this host.";
-        mp_join_syn_tx_creat_sk_err "MPJoinSynTxCreatSkErr" "Own joins that failed for want of a socket.";
+        mp_join_syn_tx_creat_sk_err "MPJoinSynTxCreatSkErr" "Own joins that failed for want of a socket; none here, there is nothing to run out of.";
         mp_join_syn_tx_bind_err "MPJoinSynTxBindErr" "Own joins whose local address could not be bound.";
         mp_join_syn_tx_connect_err "MPJoinSynTxConnectErr" "Own joins that could not be connected, mostly for want of a route.";
         dss_not_matching "DSSNotMatching" "New mappings that came while the old one still covered the data.";
-        dss_corruption_fallback "DSSCorruptionFallback" "Fallbacks after a corrupt DSS.";
-        dss_corruption_reset "DSSCorruptionReset" "Resets after a corrupt DSS.";
+        dss_corruption_fallback "DSSCorruptionFallback" "Fallbacks after a corrupt DSS; none here: data is matched with its mapping once, as it is delivered (`dss_no_match_tcp`).";
+        dss_corruption_reset "DSSCorruptionReset" "Resets after a corrupt DSS; none here, as above.";
         infinite_map_tx "InfiniteMapTx" "Infinite mappings sent.";
         infinite_map_rx "InfiniteMapRx" "Infinite mappings received.";
         dss_no_match_tcp "DSSNoMatchTCP" "Mappings that do not cover the subflow's sequence number.";

@@ -32,6 +32,8 @@ mod mptcp_blackhole;
 mod mptcp_checksum;
 #[path = "script/mptcp_close.rs"]
 mod mptcp_close;
+#[path = "script/mptcp_counters.rs"]
+mod mptcp_counters;
 #[path = "script/mptcp_data.rs"]
 mod mptcp_data;
 #[path = "script/mptcp_deny_join.rs"]

@@ -116,6 +116,8 @@ struct Tenant {
     connection: Connection,
     /// It is in the ready list.
     is_ready: bool,
+    /// It is in the gauge of established MPTCP connections.
+    is_counted: bool,
     /// Its timer entries, the earliest last. One is added only when it is earlier than all, so that there
     /// are never more than the deadlines that were once in force together.
     armed: Vec<Instant>,
@@ -392,7 +394,8 @@ impl Host {
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
-        slot.tenant = Some(Box::new(Tenant { connection, is_ready: false, armed: Vec::new() }));
+        slot.tenant =
+            Some(Box::new(Tenant { connection, is_ready: false, is_counted: false, armed: Vec::new() }));
         ConnectionId { index, generation: slot.generation }
     }
 
@@ -404,6 +407,8 @@ impl Host {
             self.tokens.remove(&token);
         }
         let slot = &mut self.slots[id.index as usize];
+        let counted = slot.tenant.as_ref().is_some_and(|tenant| tenant.is_counted);
+        self.counters.mp_curr_estab -= u64::from(counted);
         slot.tenant = None;
         slot.generation = slot.generation.wrapping_add(1);
         self.free_slots.push(id.index);
@@ -447,12 +452,22 @@ impl Host {
 
     /// Tells the application when a connection's readiness changed.
     fn report(&mut self, id: ConnectionId) {
+        self.count_established(id);
         let Some(tenant) = self.tenant_mut(id) else { return };
         let readiness = tenant.connection.readiness();
         if readiness != tenant.connection.reported {
             tenant.connection.reported = readiness;
             self.events.push_back(Event::Ready(id));
         }
+    }
+
+    /// Keeps the gauge of MPTCP connections in ESTABLISHED or CLOSE-WAIT, fallen back ones included.
+    fn count_established(&mut self, id: ConnectionId) {
+        let Some(tenant) = self.tenant_mut(id) else { return };
+        let counts = tenant.connection.is_mptcp_established();
+        let was = core::mem::replace(&mut tenant.is_counted, counts);
+        self.counters.mp_curr_estab += u64::from(counts);
+        self.counters.mp_curr_estab -= u64::from(was);
     }
 
     fn push_pm_event(&mut self, event: PmEvent) {

@@ -326,6 +326,10 @@ impl Host {
             None => self.interfaces.source_for(remote.ip()),
         };
         let to_ourselves = self.interfaces.holding(remote.ip()).is_some();
+        if local.is_some_and(|(address, _)| self.interfaces.holding(address).is_none()) {
+            self.counters.mp_join_syn_tx_bind_err += 1;
+            return;
+        }
         let usable = |address: &IpAddr| !to_ourselves && self.interfaces.usable(*address);
         let Some(address) = address.filter(usable) else {
             self.counters.mp_join_syn_tx_connect_err += 1;

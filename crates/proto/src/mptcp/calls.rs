@@ -153,6 +153,11 @@ impl Connection {
         }
     }
 
+    /// An MPTCP connection, fallen back or not, whose sending direction is open: ESTABLISHED or CLOSE-WAIT.
+    pub(crate) fn is_mptcp_established(&self) -> bool {
+        self.local_key.is_some() && self.stage == Stage::Established && !self.data.snd.is_closed()
+    }
+
     /// What the connection tells of itself.
     pub(crate) fn info(&self) -> ConnectionInfo {
         let buffer = &self.data.snd.buffer;

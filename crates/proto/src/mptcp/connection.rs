@@ -470,11 +470,14 @@ impl Connection {
     fn empty_inbox(&mut self, ctx: &mut Ctx<'_>, subflow: u32) {
         let inbox = core::mem::take(&mut self.data.inbox);
         let Inbox { add_addrs, echoes, removed, fastclosed, fell_back, prio_changed, confirmed } = inbox;
-        for add in add_addrs {
+        // As Linux: one at a time, and the peer repeats.
+        ctx.counters.add_addr_drop += add_addrs.len().saturating_sub(1) as u64;
+        for add in add_addrs.into_iter().take(1) {
             self.notices.push_back(Notice::AddAddr { subflow, add });
         }
         self.notices.extend(echoes.into_iter().map(Notice::Echo));
-        self.notices.extend(removed.into_iter().map(Notice::RemoveAddr));
+        ctx.counters.rm_addr_drop += removed.len().saturating_sub(1) as u64;
+        self.notices.extend(removed.into_iter().take(1).map(Notice::RemoveAddr));
         if prio_changed {
             self.notices.push_back(Notice::Prio { subflow });
         }

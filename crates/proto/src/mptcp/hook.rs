@@ -462,6 +462,11 @@ impl Extension for Hook<'_> {
         let duplicates = self.data.rcv.duplicate_bytes();
         let result = self.deliver_mapped(env, ssn, bytes, buffer_bytes, *held);
         env.counters.duplicate_data += u64::from(self.data.rcv.duplicate_bytes() > duplicates);
+        let disorder = self.data.rcv.take_disorder();
+        env.counters.ofo_queue += u64::from(disorder.queued);
+        env.counters.ofo_queue_tail += u64::from(disorder.at_tail);
+        env.counters.ofo_merge += u64::from(disorder.merged);
+        env.counters.no_dss_in_window += u64::from(disorder.beyond_window);
         // A hole at data level was filled, or a mapping that was held: the peer's window waits for it, as its
         // recovery would at subflow level (RFC 5681 §4.2), so the acknowledgement is not delayed.
         self.mp.ack_wanted |= self.data.rcv.nxt().saturating_since(before) > total;
@@ -481,7 +486,11 @@ impl Extension for Hook<'_> {
     }
 
     fn window_bytes(&mut self, shift: u8, repeats_ack: bool) -> u32 {
+        let promised = self.data.rcv.promised();
         let window = self.data.rcv.announce(shift);
+        // Another subflow has promised more than this one and than what is free.
+        let own = self.mp.announced.map(|last| last.data_ack + u64::from(last.window));
+        self.mp.window_raised = self.data.rcv.was_raised() && own.is_some_and(|own| own.before(promised));
         if let Some(last) = self.mp.announced
             && repeats_ack
             && window != 0
@@ -501,6 +510,7 @@ impl Extension for Hook<'_> {
 
     fn options(&mut self, env: &mut Env<'_>, carrier: Carrier<'_, SentTag>, room: usize) -> MptcpOptions {
         let mut out = MptcpOptions::default();
+        let raised = core::mem::take(&mut self.mp.window_raised);
         if self.data.mode == Mode::Plain {
             self.mp.ack_wanted = false;
             // The one mapping that outlives MPTCP, whenever its segment is sent.
@@ -512,6 +522,7 @@ impl Extension for Hook<'_> {
             }
             return out;
         }
+        env.counters.rcv_wnd_shared += u64::from(raised);
         match carrier {
             Carrier::Data { tag: Some(mapping), .. } => self.data_options(mapping, &mut out),
             Carrier::Data { tag: None, .. } => {}

@@ -11,6 +11,19 @@ use crate::seq::Dsn;
 /// peer sends them again at data level.
 const OUT_OF_ORDER_ENTRIES_MAX: usize = 8192;
 
+/// What happened to data that was not next in order; Linux counts each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disorder {
+    /// Put into the out-of-order queue, wherever.
+    pub queued: u32,
+    /// Of these, behind everything that was there.
+    pub at_tail: u32,
+    /// Of these, joined on to what was there.
+    pub merged: u32,
+    /// Dropped: beyond the window.
+    pub beyond_window: u32,
+}
+
 /// Data-level receive state.
 #[derive(Debug)]
 pub struct DataRecv {
@@ -31,6 +44,9 @@ pub struct DataRecv {
     wide: bool,
     bytes_received: u64,
     duplicate_bytes: u64,
+    disorder: Disorder,
+    /// The last announced window is larger than what is free: the edge must not move back.
+    raised: bool,
     /// The application will not read any more: what comes is acknowledged and thrown away.
     discard: bool,
 }
@@ -51,6 +67,8 @@ impl DataRecv {
             wide: false,
             bytes_received: 0,
             duplicate_bytes: 0,
+            disorder: Disorder::default(),
+            raised: false,
             discard: false,
         }
     }
@@ -84,6 +102,11 @@ impl DataRecv {
     /// Octets received twice so far.
     pub fn duplicate_bytes(&self) -> u64 {
         self.duplicate_bytes
+    }
+
+    /// What happened since the last call to data that was not next in order.
+    pub fn take_disorder(&mut self) -> Disorder {
+        core::mem::take(&mut self.disorder)
     }
 
     /// Octets that can be read now.
@@ -137,8 +160,11 @@ impl DataRecv {
         let edge = self.fin_at.map_or(slack, |fin| fin.min(slack)).max(self.nxt);
         let beyond = (dsn + bytes.len() as u64).saturating_since(edge);
         let keep = (bytes.len() as u64).saturating_sub(beyond) as usize;
+        let empty = bytes.is_empty();
         bytes.truncate(keep);
         if bytes.is_empty() {
+            let dropped = !empty && self.fin_at.is_none_or(|fin| dsn.before(fin));
+            self.disorder.beyond_window += u32::from(dropped);
             return false;
         }
         if dsn == self.nxt && self.out_of_order.is_empty() {
@@ -150,7 +176,16 @@ impl DataRecv {
             let old = self.nxt.saturating_since(dsn);
             self.duplicate_bytes += old;
             let _ = bytes.split_to(old as usize);
-            self.out_of_order.insert(dsn + old, bytes, buffer_bytes, ())
+            let was_empty = self.out_of_order.is_empty();
+            let start = dsn + old;
+            let adjoins = self.out_of_order.recent_first().any(|range| range.end == start);
+            let inserted = self.out_of_order.insert(start, bytes, buffer_bytes, ());
+            if start != self.nxt && inserted.new_bytes > 0 {
+                self.disorder.queued += 1;
+                self.disorder.at_tail += u32::from(inserted.at_tail && !was_empty);
+                self.disorder.merged += u32::from(adjoins);
+            }
+            inserted
         } else {
             self.duplicate_bytes += bytes.len() as u64;
             return false;
@@ -239,8 +274,19 @@ impl DataRecv {
         let window = if free >= promised { free } else { promised.next_multiple_of(unit) };
         self.field_max = u32::from(u16::MAX) << shift;
         let window = window.min(self.field_max);
+        self.raised = free < promised && window > free;
         self.adv = self.adv.max(self.nxt + u64::from(window));
         window
+    }
+
+    /// The right edge that was promised so far, on any subflow.
+    pub fn promised(&self) -> Dsn {
+        self.adv
+    }
+
+    /// The window that was announced last had to be raised to what was promised before.
+    pub fn was_raised(&self) -> bool {
+        self.raised
     }
 
     /// True when the application has freed so much that the peer should hear of it: the window would at
@@ -346,5 +392,23 @@ mod tests {
         assert!(recv.wants_window_update(1400));
         recv.announce(0);
         assert!(!recv.wants_window_update(1400));
+    }
+
+    #[test]
+    fn what_comes_out_of_order_is_told_apart() {
+        let mut recv = receiver(10_000);
+        let start = recv.nxt();
+        recv.insert(start, bytes(100), 100);
+        assert_eq!(recv.take_disorder(), Disorder::default(), "in order");
+        recv.insert(start + 1000, bytes(100), 100);
+        recv.insert(start + 1100, bytes(100), 100);
+        recv.insert(start + 2000, bytes(100), 100);
+        recv.insert(start + 500, bytes(100), 100);
+        recv.insert(start + 500, bytes(100), 100);
+        recv.insert(start + 20_000, bytes(100), 100);
+        let expected = Disorder { queued: 4, at_tail: 2, merged: 1, beyond_window: 1 };
+        assert_eq!(recv.take_disorder(), expected);
+        recv.insert(start + 100, bytes(400), 400);
+        assert_eq!(recv.take_disorder(), Disorder::default(), "it fills the hole");
     }
 }

@@ -233,6 +233,8 @@ impl Connection {
         let fin = self.data.snd.fin_is_next() && !first;
         let mapping = Mapping::cut(cut.dsn, ssn, &cut.bytes, fin, self.data.checksums);
         flow.queue(cut.bytes, Some(mapping));
+        let beyond = flow.queue_end().0.wrapping_sub(flow.snd_una().0) > flow.snd_wnd();
+        ctx.counters.snd_wnd_shared += u64::from(beyond);
         self.note_carried(index, cut.dsn, len);
         if fin {
             self.data.snd.on_fin_sent(ctx.now);

@@ -148,7 +148,6 @@ impl Host {
     /// The reset that answers a segment for nobody (RFC 9293 §3.10.7.1).
     pub(super) fn refuse(&mut self, interface: InterfaceId, tuple: FourTuple, segment: &Segment) {
         if let Some(reset) = Outgoing::reset_for(segment) {
-            self.counters.out_rsts += 1;
             self.reply(interface, tuple.local, tuple.remote, &reset);
         }
     }

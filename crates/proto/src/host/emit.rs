@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use polytcp_wire::ip::{Addresses, IpHeader, PROTOCOL_TCP};
-use polytcp_wire::tcp::{self, CHECKSUM_OFFSET, TcpHeader};
+use polytcp_wire::tcp::{self, CHECKSUM_OFFSET, TcpFlags, TcpHeader};
 use polytcp_wire::virtio::{Checksum, Segmentation, SegmentationKind, VnetHdr};
 
 use super::{Host, REPLIES_MAX};
@@ -37,9 +37,9 @@ impl Host {
     /// The packet of a segment; `None` when its interface is gone or down.
     pub(super) fn packet(&mut self, emission: &Emission) -> Option<Transmit> {
         let Emission { interface, local, remote, segment } = emission;
-        let packet = self.build(*interface, *local, *remote, segment);
-        self.counters.out_segs += u64::from(packet.is_some());
-        packet
+        let packet = self.build(*interface, *local, *remote, segment)?;
+        self.count_sent(segment);
+        Some(packet)
     }
 
     /// Queues a segment that belongs to no connection.
@@ -51,10 +51,15 @@ impl Host {
         segment: &Outgoing,
     ) {
         if self.replies.len() < REPLIES_MAX {
-            let packet = self.build(interface, local, remote, segment);
-            self.counters.out_segs += u64::from(packet.is_some());
-            self.replies.extend(packet);
+            let Some(packet) = self.build(interface, local, remote, segment) else { return };
+            self.count_sent(segment);
+            self.replies.push_back(packet);
         }
+    }
+
+    fn count_sent(&mut self, segment: &Outgoing) {
+        self.counters.out_segs += 1;
+        self.counters.out_rsts += u64::from(segment.flags.contains(TcpFlags::RST));
     }
 
     fn build(

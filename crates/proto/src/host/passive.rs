@@ -419,7 +419,6 @@ impl Host {
         let option = TcpOption::Mptcp(MptcpOption::Reset(Reset { transient: false, reason }));
         // 4 of 40 octets.
         let _ = reset.options.push(option);
-        self.counters.out_rsts += 1;
         self.counters.mp_rst_tx += 1;
         self.reply(interface, tuple.local, tuple.remote, &reset);
     }

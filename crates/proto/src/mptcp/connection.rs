@@ -613,7 +613,6 @@ impl Connection {
             // Nobody holds state for a SYN that we give up.
             Phase::Opening { .. } => return,
         };
-        ctx.counters.out_rsts += 1;
         let Subflow { interface, local, remote, .. } = *subflow;
         self.pending.push_back(Emission { interface, local, remote, segment });
     }

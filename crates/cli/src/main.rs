@@ -3,6 +3,7 @@
 //! - `demo`: two hosts in one process, two links, one of them cut for a while.
 //! - `nc`: stdin and stdout over a connection of a stack in this network namespace.
 //! - `bench`: the stack beside the kernel, over fast devices and over emulated links.
+//! - `sim`: scenarios in virtual time.
 //! - `failure`: what becomes of errors, and of what clap finds wrong with the flags.
 //! - `units`: sizes, rates, delays and shares as people write them.
 //! - `duplex`, `delivery`, `pattern`, `lab`, `output`: what the commands share.
@@ -18,6 +19,7 @@ mod link_spec;
 mod nc;
 mod output;
 mod pattern;
+mod sim;
 mod units;
 
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ enum Command {
     Demo(demo::Args),
     Nc(nc::Args),
     Bench(bench::Args),
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Nc(args) => nc::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Sim(args) => sim::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

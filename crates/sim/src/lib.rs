@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`scenario`], [`quantity`], [`boxes`], [`expect`] | the language of scenario files, and what a file expects |
 //! | [`world`] | hosts, links and programs, and the loop around them; under it `path` and `program` |
-//! | `tap`, [`watch`], `window` | who looks at every packet |
+//! | `tap`, [`watch`], `window`, `capture`, `plot` | who looks at every packet |
 //! | [`random`], [`batch`], [`shrink`] | worlds from seeds, many at a time, and a bad one made small |
 //! | [`report`] | what came out |
 //!
@@ -13,9 +13,11 @@
 
 pub mod batch;
 pub mod boxes;
+mod capture;
 pub mod expect;
 mod path;
 mod pattern;
+mod plot;
 pub mod program;
 pub mod quantity;
 pub mod random;

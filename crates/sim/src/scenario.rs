@@ -81,6 +81,9 @@ pub struct HostSpec {
     /// `net.mptcp.syn_retrans_before_tcp_fallback`: 128 and above mean never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syn_retrans_before_tcp_fallback: Option<u8>,
+    /// `net.mptcp.checksum_enabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<bool>,
     /// Sequence numbers of both levels wrap within so many octets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrap_within: Option<Size>,
@@ -490,6 +493,7 @@ impl HostSpec {
             return Err(format!("subflows, add_addr_accepted: at most {LIMIT_MAX}"));
         }
         config.tcp.keepalive_idle = self.keepalive.map(Span::duration);
+        config.mptcp.checksum_enabled = self.checksum.unwrap_or(config.mptcp.checksum_enabled);
         if let Some(syns) = self.syn_retrans_before_tcp_fallback {
             config.mptcp.syn_retrans_before_tcp_fallback = syns;
         }

@@ -97,7 +97,8 @@ fn changes(scenario: &Scenario) -> Vec<Change> {
         list.push(Box::new(move |s| halve(&mut s.traffic[place].load)));
     }
     for host in 0..scenario.hosts.len() {
-        let fields: [fn(&mut HostSpec); 7] = [
+        let fields: [fn(&mut HostSpec); 8] = [
+            |h| h.checksum = None,
             |h| h.endpoints.clear(),
             |h| h.congestion_control = None,
             |h| h.scheduler = None,

@@ -1,8 +1,14 @@
-//! Watchers of a run beside its counts.
+//! Watchers of a run beside its counts: the check of windows always, a capture and a plot on demand.
+
+use std::io;
+use std::path::Path as FilePath;
 
 use polytcp_proto::time::Instant;
 
-use crate::scenario::EventSpec;
+use crate::capture::Capture;
+use crate::path::Path;
+use crate::plot::Plot;
+use crate::scenario::{EventSpec, Scenario};
 use crate::tap::Sighting;
 use crate::window::WindowCheck;
 
@@ -10,13 +16,68 @@ use crate::window::WindowCheck;
 #[derive(Default)]
 pub struct Watchers {
     window: WindowCheck,
+    capture: Option<Capture>,
+    plot: Option<Box<Plot>>,
+    /// The traffic is over: the picture ends.
+    is_over: bool,
 }
 
 impl Watchers {
-    /// What a packet shows that must not be, in a line.
-    pub(crate) fn see(&mut self, sighting: &Sighting<'_>) -> Option<String> {
-        self.window.see(sighting)
+    /// Writes a file `HOST.pcapng` into `folder` for each host.
+    ///
+    /// # Errors
+    /// When a file cannot be made.
+    pub fn capture(&mut self, folder: &FilePath, scenario: &Scenario) -> io::Result<()> {
+        self.capture = Some(Capture::create(folder, scenario)?);
+        Ok(())
     }
 
-    pub(crate) fn happened(&mut self, _at: Instant, _event: &EventSpec) {}
+    /// Gathers what [`draw`](Self::draw) shows.
+    pub fn plot(&mut self) {
+        self.plot = Some(Box::default());
+    }
+
+    /// Draws the run into an SVG file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn draw(&self, file: &FilePath, scenario: &Scenario) -> Result<(), String> {
+        self.plot.as_ref().map_or(Ok(()), |plot| plot.draw(file, scenario))
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    /// The first failure to write.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.capture.take().map_or(Ok(()), Capture::finish)
+    }
+
+    /// What a packet shows that must not be, in a line.
+    pub(crate) fn see(&mut self, sighting: &Sighting<'_>) -> Option<String> {
+        let place = self.window.see(sighting);
+        if let Some(capture) = &mut self.capture {
+            capture.see(sighting);
+        }
+        if let Some(plot) = self.plot.as_mut().filter(|_| !self.is_over) {
+            plot.see(sighting, place.as_ref());
+        }
+        place.and_then(|place| place.fault())
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant, paths: &[Path]) {
+        if let Some(plot) = self.plot.as_mut().filter(|_| !self.is_over) {
+            plot.tick(now, paths);
+        }
+    }
+
+    pub(crate) fn traffic_over(&mut self) {
+        self.is_over = true;
+    }
+
+    pub(crate) fn happened(&mut self, event: &EventSpec) {
+        if let Some(plot) = self.plot.as_mut().filter(|_| !self.is_over) {
+            plot.happened(event);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::tap::{Segment, Sighting};
 const PROBE: u64 = 1;
 
 /// A flow of a host: its own address, and the peer's.
-type Tuple = (SocketAddr, SocketAddr);
+pub(crate) type Tuple = (SocketAddr, SocketAddr);
 
 #[derive(Debug, Default)]
 struct Flow {
@@ -25,6 +25,8 @@ struct Flow {
     peer_scale: Option<u8>,
     /// Window scale that the host has offered.
     own_scale: Option<u8>,
+    /// End of what the host has sent.
+    sent_end: u32,
     /// End of what the peer takes, in the flow's own numbers.
     edge: Option<u32>,
     connection: Option<usize>,
@@ -47,6 +49,24 @@ struct HostView {
     data_edges: Vec<Option<u64>>,
 }
 
+/// A stream of data that a host sends: a connection, or a flow of plain TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stream {
+    Connection(usize),
+    Flow(Tuple),
+}
+
+/// Where the data of a sent segment lies in its stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataPlace {
+    pub(crate) stream: Stream,
+    /// Data sequence number, or sequence number of plain TCP.
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+    /// Octets beyond what the peer takes, where that is known.
+    beyond: u64,
+}
+
 /// The check, for all hosts.
 #[derive(Debug, Default)]
 pub(crate) struct WindowCheck {
@@ -54,8 +74,8 @@ pub(crate) struct WindowCheck {
 }
 
 impl WindowCheck {
-    /// Looks at a packet. What it finds is a line.
-    pub(crate) fn see(&mut self, sighting: &Sighting<'_>) -> Option<String> {
+    /// Looks at a packet: where its data lies, if it is one that the host sends.
+    pub(crate) fn see(&mut self, sighting: &Sighting<'_>) -> Option<DataPlace> {
         let segment = sighting.segment.as_ref()?;
         let view = self.hosts.entry(sighting.host).or_default();
         if sighting.is_sent {
@@ -69,6 +89,17 @@ impl WindowCheck {
     }
 }
 
+impl DataPlace {
+    /// What is wrong with it, in a line.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let Self { stream, beyond, .. } = self;
+        (*beyond > PROBE).then(|| match stream {
+            Stream::Connection(_) => format!("{beyond} octets are sent beyond the data-level window"),
+            Stream::Flow((local, _)) => format!("{local} sends {beyond} octets beyond the window"),
+        })
+    }
+}
+
 impl HostView {
     fn arrived(&mut self, segment: &Segment<'_>) {
         let header = &segment.tcp.header;
@@ -79,7 +110,10 @@ impl HostView {
             self.is_opened(tuple, segment);
         }
         let Some(flow) = self.flows.get_mut(&tuple) else { return };
-        if !header.flags.contains(TcpFlags::ACK) {
+        // Who guesses acknowledges what was not sent (RFC 9293 §3.10.7.4), or what was long ago.
+        let sent = flow.isn.map(|isn| flow.sent_end.wrapping_sub(isn));
+        let acked = flow.isn.map(|isn| header.ack.wrapping_sub(isn));
+        if !header.flags.contains(TcpFlags::ACK) || acked > sent {
             return;
         }
         let scale = flow.own_scale.and(flow.peer_scale).unwrap_or(0).min(14);
@@ -104,36 +138,43 @@ impl HostView {
         }
     }
 
-    fn sent(&mut self, segment: &Segment<'_>) -> Option<String> {
+    fn sent(&mut self, segment: &Segment<'_>) -> Option<DataPlace> {
         let header = &segment.tcp.header;
         let tuple = ends(segment);
         if header.flags.contains(TcpFlags::SYN) {
             self.opens(tuple, segment);
             return None;
         }
-        let len = segment.payload.len() as u32;
-        let flow = self.flows.get(&tuple).filter(|_| len > 0)?;
+        let len = segment.payload.len() as u64;
+        let flow = self.flows.get_mut(&tuple)?;
+        let is_fin = u32::from(header.flags.contains(TcpFlags::FIN));
+        let end = header.seq.wrapping_add(len as u32).wrapping_add(is_fin);
+        flow.sent_end = later(Some(flow.sent_end), end);
+        if len == 0 {
+            return None;
+        }
         let mapping = segment.tcp.options.mptcp.iter().find_map(|option| match option {
             MptcpOption::Dss(dss) => dss.mapping.filter(|mapping| mapping.len > 0),
             _ => None,
         });
         if let (Some(mapping), Some(connection)) = (mapping, flow.connection) {
             let isn = flow.isn?;
-            let edge = self.data_edges[connection]?;
-            let start = match mapping.dsn {
-                DssDsn::Eight(dsn) => dsn,
-                DssDsn::Four(low) => near(edge, low),
+            let edge = self.data_edges[connection];
+            let start = match (mapping.dsn, edge) {
+                (DssDsn::Eight(dsn), _) => dsn,
+                (DssDsn::Four(low), Some(edge)) => near(edge, low),
+                (DssDsn::Four(_), None) => return None,
             };
             let place = header.seq.wrapping_sub(isn).wrapping_sub(mapping.ssn);
-            let end = start.wrapping_add(u64::from(place)).wrapping_add(u64::from(len));
-            let beyond = end.wrapping_sub(edge);
-            return (beyond > PROBE && beyond < 1 << 63)
-                .then(|| format!("{} sends {beyond} octets beyond the data-level window", tuple.0));
+            let start = start.wrapping_add(u64::from(place));
+            let beyond = edge.map_or(0, |edge| start.wrapping_add(len).wrapping_sub(edge));
+            let beyond = if beyond < 1 << 63 { beyond } else { 0 };
+            return Some(DataPlace { stream: Stream::Connection(connection), start, len, beyond });
         }
-        let end = header.seq.wrapping_add(len);
-        let beyond = u64::from(end.wrapping_sub(flow.edge?));
-        (beyond > PROBE && beyond < 1 << 31)
-            .then(|| format!("{} sends {beyond} octets beyond the window", tuple.0))
+        let end = header.seq.wrapping_add(len as u32);
+        let beyond = flow.edge.map_or(0, |edge| end.wrapping_sub(edge));
+        let beyond = if beyond < 1 << 31 { u64::from(beyond) } else { 0 };
+        Some(DataPlace { stream: Stream::Flow(tuple), start: u64::from(header.seq), len, beyond })
     }
 
     /// The host sends a SYN or SYN/ACK: with a number that it has not used, a new flow.
@@ -147,6 +188,7 @@ impl HostView {
         let asked = std::mem::take(&mut flow.asked);
         let new = Flow {
             isn: Some(header.seq),
+            sent_end: header.seq.wrapping_add(1),
             own_scale: segment.tcp.options.window_scale,
             peer_scale: asked.scale.filter(|_| is_answer),
             ..Flow::default()
@@ -228,7 +270,63 @@ fn near(known: u64, low: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use polytcp_proto::time::Instant;
+    use polytcp_wire::ip::{Addresses, IpHeader, PROTOCOL_TCP};
+    use polytcp_wire::tcp::{TcpHeader, checksum_full};
+    use polytcp_wire::tcp_options::OptionBuf;
+
     use super::*;
+
+    /// A segment between 10.0.0.1:1000 and 10.0.0.2:80, seen at the first one.
+    fn see(
+        check: &mut WindowCheck,
+        is_sent: bool,
+        flags: TcpFlags,
+        numbers: [u32; 2],
+        window: u16,
+        len: usize,
+    ) -> Option<String> {
+        let (here, there) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let (src, dst) = if is_sent { (here, there) } else { (there, here) };
+        let addresses = Addresses::V4 { src, dst };
+        let (src_port, dst_port) = if is_sent { (1_000, 80) } else { (80, 1_000) };
+        let [seq, ack] = numbers;
+        let header = TcpHeader { src_port, dst_port, seq, ack, flags, window, urgent: 0 };
+        let mut packet = vec![0; 40 + len];
+        let ip = IpHeader {
+            addresses,
+            protocol: PROTOCOL_TCP,
+            hop_limit: 64,
+            traffic_class: 0,
+            ident: 0,
+            payload_len: 20 + len as u16,
+        };
+        ip.emit(&mut packet);
+        header.emit(&OptionBuf::default(), &mut packet[20..]);
+        let sum = checksum_full(&addresses, &packet[20..], &[]);
+        packet[36..38].copy_from_slice(&sum.to_be_bytes());
+        let segment = Segment::parse(&packet);
+        assert!(segment.as_ref().is_some_and(Segment::is_sound));
+        let at = Instant::ZERO;
+        let sighting = Sighting { at, host: 0, link: 0, is_sent, packet: &packet, segment };
+        check.see(&sighting).and_then(|place| place.fault())
+    }
+
+    #[test]
+    fn what_is_sent_beyond_the_window_is_found_and_nothing_else() {
+        let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
+        let mut check = WindowCheck::default();
+        assert_eq!(see(&mut check, true, syn, [99, 0], 9_000, 0), None);
+        assert_eq!(see(&mut check, false, syn.union(ack), [499, 100], 1_000, 0), None);
+        assert_eq!(see(&mut check, true, ack, [100, 500], 9_000, 1_000), None);
+        // Someone guesses an acknowledgement: it opens nothing.
+        assert_eq!(see(&mut check, false, ack, [500, 9_000_000], 60_000, 0), None);
+        assert_eq!(see(&mut check, true, ack, [1_100, 500], 9_000, 1), None, "a probe");
+        let fault = see(&mut check, true, ack, [1_100, 500], 9_000, 2);
+        assert_eq!(fault.as_deref(), Some("10.0.0.1:1000 sends 2 octets beyond the window"));
+        assert_eq!(see(&mut check, false, ack, [500, 1_100], 1_000, 0), None);
+        assert_eq!(see(&mut check, true, ack, [1_100, 500], 9_000, 1_000), None);
+    }
 
     #[test]
     fn short_numbers_are_read_near_what_is_known() {

@@ -217,6 +217,7 @@ impl World {
         let limit = START + self.scenario.limit.duration();
         while !self.is_over() && self.violations.is_empty() && self.step(limit) {}
         self.finished_at = self.is_over().then_some(self.now);
+        self.watchers.traffic_over();
     }
 
     /// Runs on until no host holds anything any more, as it must be when all programs have ended; then
@@ -295,6 +296,7 @@ impl World {
         }
         self.steps += 1;
         self.now = self.now.max(next);
+        self.watchers.tick(self.now, &self.paths);
         self.do_events();
         self.start_connections();
         for link in 0..self.paths.len() {
@@ -542,7 +544,7 @@ impl World {
             let event = self.scenario.events[place].clone();
             let Ok(link) = self.scenario.link(&event.link) else { continue };
             self.act(link, &event.action);
-            self.watchers.happened(self.now, &event);
+            self.watchers.happened(&event);
         }
     }
 

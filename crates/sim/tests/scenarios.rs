@@ -70,3 +70,26 @@ fn what_is_wrong_with_a_file_is_one_line_with_the_place() {
         assert!(has_place, "{fault}");
     }
 }
+
+#[test]
+fn a_run_is_captured_and_drawn() {
+    let scenario =
+        read(&files().into_iter().find(|path| path.ends_with("backup.toml")).expect("the scenario"));
+    let folder = std::env::temp_dir().join(format!("polytcp-sim-{}", std::process::id()));
+    let mut watchers = Watchers::default();
+    watchers.capture(&folder, &scenario).expect("a writable folder");
+    watchers.plot();
+    let (report, mut watchers) = run(&scenario, watchers).expect("a world");
+    watchers.finish().expect("a whole capture");
+    let picture = folder.join("plot.svg");
+    watchers.draw(&picture, &scenario).expect("a writable file");
+    let svg = std::fs::read_to_string(&picture).expect("the picture");
+    for text in ["main", "backup", "main cut", "main restore", "data sequence", "rate of arrival", "queue"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let octets =
+        |host: &str| std::fs::metadata(folder.join(format!("{host}.pcapng"))).expect("a capture").len();
+    // Each packet of data is in both files.
+    assert!(octets("client") > report.read_bytes && octets("server") > report.read_bytes);
+    std::fs::remove_dir_all(&folder).expect("removed");
+}

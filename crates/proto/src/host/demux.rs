@@ -134,7 +134,12 @@ impl Host {
                     return;
                 }
                 TimeWaitVerdict::Reuse => {
-                    self.time_wait.remove(&tuple);
+                    // The new initial number follows from the entry; who is not taken stays in TIME-WAIT.
+                    self.handle_syn(now, interface, tuple, segment);
+                    if self.flows.contains_key(&tuple) {
+                        self.time_wait.remove(&tuple);
+                    }
+                    return;
                 }
             }
         }

@@ -117,6 +117,10 @@ enum Admission {
     Drop,
 }
 
+/// How far beyond the numbers of the last connection the next one on its four-tuple starts: more than any window that is
+/// not scaled (Linux's distance).
+const AFTER_TIME_WAIT: u32 = 65_537;
+
 /// What a request becomes.
 pub(super) enum Purpose {
     /// A connection that is plain TCP.
@@ -202,9 +206,13 @@ impl Host {
     /// The initial sequence number of a new flow (RFC 6528).
     pub(super) fn initial_number(&self, tuple: FourTuple, now: Instant) -> SeqNum {
         let isn = self.numbers.isn(tuple.local, tuple.remote, now);
-        match self.config.tcp.isn_near_wrap_bytes {
-            Some(near) => SeqNum(u32::MAX - isn.0 % near),
-            None => isn,
+        if let Some(near) = self.config.tcp.isn_near_wrap_bytes {
+            return SeqNum(u32::MAX - isn.0 % near);
+        }
+        // RFC 9293 §3.6.1 (MAY-2): a fast connection was ahead of the clock, and old segments of it may be on the way.
+        match self.time_wait.get(&tuple).map(|last| last.snd_nxt + AFTER_TIME_WAIT) {
+            Some(free) if isn.before(free) => free,
+            Some(_) | None => isn,
         }
     }
 

@@ -176,3 +176,16 @@ fn fins_repeated_in_time_wait_do_not_pile_up() {
     }
     assert!(wakes <= 70, "{wakes} entries for one four-tuple");
 }
+
+#[test]
+fn a_connection_after_time_wait_starts_beyond_the_last_ones_numbers() {
+    let mut s = Script::accepted_plain();
+    let last = s.host_iss(0);
+    // 5,000 octets at once: the clock of initial numbers needs 20 ms for as many.
+    s.nodelay().writes_bulk(0, 5000).ignores();
+    s.receives(ack(1, 5001)).closes().sends(fin(5001, 1));
+    s.receives(fin(1, 5002)).sends(ack(5002, 2));
+    s.receives(syn().any_seq_at(10_000).mss(1460)).sends(syn_ack().acking(10_001));
+    let ahead = s.host_iss(0).wrapping_sub(last);
+    assert!((5002..1 << 31).contains(&ahead), "{ahead}");
+}

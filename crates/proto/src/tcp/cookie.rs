@@ -167,6 +167,8 @@ pub fn agreed(offer: &Offer, third: &Segment, mss: u16) -> Agreed {
         rcv_wnd: offer.window_bytes.min(u32::from(u16::MAX)),
         rtt: None,
         syn_data_acked: 0,
+        // It is not remembered; whoever repeats cookies sees no loss.
+        syns_sent: 1,
     }
 }
 

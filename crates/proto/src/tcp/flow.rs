@@ -196,6 +196,11 @@ pub struct Flow<S, H> {
     pub(super) totals: FlowTotals,
 }
 
+/// RFC 6928 §2: ten segments, but one when more than one SYN or SYN/ACK seems to be lost.
+fn initial_window_segments(syns_sent: u8) -> u32 {
+    if syns_sent > 2 { 1 } else { 10 }
+}
+
 /// RFC 7323 §5.5: a timestamp older than 24 days is not compared with.
 const PAWS_IDLE: Duration = Duration::from_secs(24 * 24 * 3600);
 
@@ -204,7 +209,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     pub fn new(now: Instant, agreed: &Agreed, params: FlowParams<'_>) -> Self {
         let initial = cc::Initial {
             mss: u32::from(agreed.mss),
-            initial_window_segments: 10,
+            initial_window_segments: initial_window_segments(agreed.syns_sent),
             now,
             srtt: agreed.rtt,
             sack: agreed.sack,

@@ -73,6 +73,8 @@ pub struct Agreed {
     pub rtt: Option<Duration>,
     /// Octets on our SYN that the peer acknowledged.
     pub syn_data_acked: u32,
+    /// How often our SYN or SYN/ACK was sent.
+    pub syns_sent: u8,
 }
 
 /// What a client's first SYN says of Fast Open (RFC 7413 §4.1).
@@ -490,6 +492,7 @@ impl Opening {
             rcv_wnd: self.offer.window_bytes.min(u32::from(u16::MAX)),
             rtt: self.handshake_rtt(now),
             syn_data_acked: acked,
+            syns_sent: self.sent,
         }
     }
 }

@@ -198,3 +198,20 @@ fn an_idle_window_shrinks_unless_told_otherwise() {
         assert_eq!(cwnd(&s), if shrinks { 10_000 } else { grown });
     }
 }
+
+#[test]
+fn after_two_lost_syn_acks_data_begins_with_one_segment() {
+    for (lost, segments) in [(1, 5), (2, 1)] {
+        let mut s = Script::listening();
+        s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+        for n in 0..lost {
+            s.after(secs(1 << n)).sends(syn_ack());
+        }
+        s.after(ms(20)).receives(ack(1, 1)).accepts();
+        s.nodelay().writes_bulk(0, 5000);
+        for n in 0..segments {
+            s.sends(bulk(1 + n * 1000, 1, 1000));
+        }
+        s.sends_nothing();
+    }
+}

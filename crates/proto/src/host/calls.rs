@@ -21,7 +21,7 @@ impl Host {
     /// [`ConnectError`] when it cannot be started; nothing was sent then.
     pub fn connect(&mut self, now: Instant, options: &ConnectOptions) -> Result<ConnectionId, ConnectError> {
         let remote = options.remote;
-        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+        if remote.port() == 0 || !super::demux::is_unicast(remote.ip()) {
             return Err(ConnectError::InvalidRemote);
         }
         if options.protocol == Protocol::Mptcp && !self.config.mptcp.enabled {

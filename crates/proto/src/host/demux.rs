@@ -231,7 +231,8 @@ impl Host {
     }
 }
 
-fn is_unicast(address: core::net::IpAddr) -> bool {
+/// Neither multicast, nor limited broadcast, nor unspecified (RFC 1122 §3.2.1.3).
+pub(super) fn is_unicast(address: core::net::IpAddr) -> bool {
     match address {
         core::net::IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_unspecified(),
         core::net::IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),

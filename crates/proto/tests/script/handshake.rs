@@ -1,7 +1,8 @@
 //! Three-way handshakes, plain and with MP_CAPABLE; fallback; the schedule of SYNs (RFC 9293 §3.5, RFC 8684 §3.1).
 
 use super::dsl::*;
-use polytcp_proto::host::{CallError, ConnectionError, Protocol};
+use polytcp_proto::host::{CallError, ConnectError, ConnectOptions, ConnectionError, Protocol};
+use polytcp_proto::time::Instant;
 use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, MptcpOption};
 
 #[test]
@@ -257,4 +258,13 @@ fn a_repeated_syn_does_not_add_a_timer_each_time() {
     }
     let timers = s.host.accounting().timers;
     assert!(timers <= 8, "{timers} timers for one half-open request");
+}
+
+#[test]
+fn nobody_connects_to_an_address_that_names_no_single_host() {
+    for remote in ["255.255.255.255:80", "224.0.0.1:80", "0.0.0.0:80", "[ff02::1]:80", "[::]:80"] {
+        let mut s = Script::listening();
+        let refused = s.host.connect(Instant::ZERO, &ConnectOptions::new(remote.parse().unwrap()));
+        assert!(matches!(refused, Err(ConnectError::InvalidRemote)), "{remote}: {refused:?}");
+    }
 }

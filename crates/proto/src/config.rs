@@ -33,7 +33,8 @@ pub struct TcpConfig {
     /// smoothed round trip in slow start, 1.2 times after it, as Linux's `tcp_pacing_ss_ratio` and
     /// `tcp_pacing_ca_ratio`.
     pub pacing: bool,
-    /// SYN retransmissions before a connect fails (`net.ipv4.tcp_syn_retries`). Default 6.
+    /// SYN retransmissions before a connect fails (`net.ipv4.tcp_syn_retries`), the four that are not backed off not
+    /// counted. Default 6: a connect that nobody answers fails after 131 s.
     pub syn_retries: u8,
     /// SYN/ACK retransmissions before a request is dropped (`net.ipv4.tcp_synack_retries`). Default 5.
     pub synack_retries: u8,

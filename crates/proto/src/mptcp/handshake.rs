@@ -105,7 +105,9 @@ impl Connection {
     /// Gives up a handshake whose SYN was repeated often enough.
     pub(super) fn expire_opening(&mut self, ctx: &mut Ctx<'_>, index: usize) {
         let Phase::Opening { opening, .. } = &self.subflows[index].phase else { return };
-        if opening.deadline() > ctx.now || opening.sent() <= ctx.config.tcp.syn_retries {
+        if opening.deadline() > ctx.now
+            || opening.sent() <= ctx.config.tcp.syn_retries.saturating_add(LINEAR_TIMEOUTS)
+        {
             return;
         }
         let first = self.subflows[index].id == 1;

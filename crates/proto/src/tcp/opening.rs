@@ -308,7 +308,7 @@ impl Opening {
         self.first_sent.get_or_insert(now);
         self.last_sent = now;
         // Linux: the first `tcp_syn_linear_timeouts` (4) repetitions are not backed off.
-        if self.sent > 1 && self.sent > linear_timeouts {
+        if self.sent > linear_timeouts.saturating_add(1) {
             self.rto = (self.rto * 2).min(SYN_RTO_MAX);
         }
         self.deadline = now + self.rto;

@@ -16,7 +16,7 @@ use polytcp_wire::tcp_options::FastOpenCookie;
 
 use super::calls::subflow_info;
 use super::fallback::{Failing, FallbackReason};
-use super::hook::{Data, Hook, Inbox, Mode};
+use super::hook::{Data, Hook, Inbox, Mode, reset_reason};
 use super::key::{Key, Token};
 use super::recv::DataRecv;
 use super::send::DataSend;
@@ -28,7 +28,7 @@ use crate::host::socket::{ClosedTotals, ConnectionError, Readiness, SubflowInfo,
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
 use crate::sched::{self, Scheduler, SubflowView};
-use crate::seq::{Dsn, SeqNum};
+use crate::seq::{Dsn, SeqNum, Ssn};
 use crate::tcp::extension::Abort;
 use crate::tcp::flow::{End, Env, FlowParams, State};
 use crate::tcp::opening::Agreed;
@@ -406,8 +406,17 @@ impl Connection {
         }
         let reset_options = segment.is_rst().then_some(segment.options.mptcp);
         let received = self.data.rcv.bytes_received();
+        let has_option = !segment.options.mptcp.is_empty();
         let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
         let end = flow.handle_segment(&mut ctx.env(), segment, &mut hook);
+        // RFC 8684 §3.7: data of a further subflow is acknowledged, and options do not come through.
+        let is_stripped = !has_option
+            && subflow.mp.unproven
+            && self.data.mode == Mode::Mptcp
+            && flow.snd_una() != Ssn(1)
+            && !flow.is_closing();
+        let stripped = is_stripped.then_some(End::Violation(Abort { reason: reset_reason::MIDDLEBOX }));
+        let end = end.or(stripped);
         if self.data.mode == Mode::Plain
             && self.timing.orphaned_at.is_some()
             && self.data.rcv.bytes_received() > received

@@ -59,6 +59,7 @@ impl Connection {
         let handshake = ActiveHandshake::Join { nonce: join.nonce };
         let phase = Phase::Opening { opening: Box::new(opening), handshake };
         let mut mp = SubflowState::new(join.local_id, join.remote_id, Confirmation::Done);
+        mp.unproven = true;
         mp.backup_local = join.backup;
         self.add_subflow(join.local, join.remote, join.interface, phase, mp)
     }
@@ -373,6 +374,7 @@ impl Connection {
     ) -> u32 {
         self.data.may_fall_back = false;
         let mut mp = SubflowState::new(join.local_id, join.remote_id, Confirmation::Done);
+        mp.unproven = true;
         mp.backup_local = join.backup;
         mp.backup_peer = backup_peer;
         // The fourth ACK (RFC 8684 §3.2): the joiner sends no data before it.

@@ -133,6 +133,7 @@ pub struct Hook<'a> {
 impl Hook<'_> {
     fn handle_dss(&mut self, env: &mut Env<'_>, dss: &Dss, window_bytes: u32) -> Result<HeldTag, Abort> {
         if let Some(ack) = dss.data_ack {
+            self.mp.unproven = false;
             let ack = match ack {
                 DataAck::Four(low) => Dsn::from_low(low, self.data.snd.buffer.snd_una()),
                 DataAck::Eight(full) => Dsn(full),

@@ -129,6 +129,8 @@ pub struct SubflowState {
     pub backup_peer: bool,
     /// What the handshake still waits for.
     pub confirmation: Confirmation,
+    /// A further subflow on which no DATA_ACK came yet: its path may have let MP_JOIN pass and nothing else.
+    pub unproven: bool,
     /// The handshake's last option has to go out once more.
     pub handshake_ack_due: bool,
     /// The peer's mapping in force.
@@ -171,6 +173,7 @@ impl SubflowState {
             backup_local: false,
             backup_peer: false,
             confirmation,
+            unproven: false,
             handshake_ack_due: false,
             cursor: MappingCursor::default(),
             unverified: Unverified::default(),

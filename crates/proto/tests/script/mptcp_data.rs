@@ -74,6 +74,34 @@ fn later_data_without_a_mapping_resets_one_subflow_of_two() {
     s.receives(data(1, 1, b"def").on(1).map(4)).sends(ack(1, 4).on(1).dack(7)).reads(b"def");
 }
 
+/// The peer's answers on a further subflow lose their options: MP_JOIN got through and nothing else does.
+#[test]
+fn data_acknowledged_without_dss_on_a_further_subflow_resets_it() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).dack(1).prio(true)).sends_nothing();
+    s.writes(b"hello").sends(data(1, 1, b"hello").on(1).map(1));
+    s.receives(ack(1, 1).on(1)).sends_nothing();
+    s.receives(ack(1, 6).on(1)).sends(rst_ack(6, 1).on(1).tcprst(6));
+    // Nobody knows whether it arrived: the clock of DATA_ACK brings it on the other subflow.
+    s.until_sent(secs(1)).expect("the data is sent again");
+    s.sends(data(1, 1, b"hello").map(1));
+    s.receives(ack(1, 6).dack(6)).sends_nothing();
+    assert_eq!(s.host.accounting().flows, 1);
+}
+
+#[test]
+fn one_data_ack_proves_a_further_subflow() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).dack(1).prio(true)).sends_nothing();
+    s.writes(b"hello").sends(data(1, 1, b"hello").on(1).map(1));
+    s.receives(ack(1, 6).on(1).dack(6)).sends_nothing();
+    s.writes(b"again").sends(data(6, 1, b"again").on(1).map(6));
+    s.receives(ack(1, 11).on(1)).receives(ack(1, 1).dack(11)).sends_nothing();
+    assert_eq!(s.host.accounting().flows, 2);
+}
+
 #[test]
 fn two_mappings_that_contradict_reset_the_subflow() {
     let mut s = Script::accepted();

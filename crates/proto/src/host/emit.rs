@@ -11,7 +11,7 @@ use crate::mptcp::connection::Emission;
 use crate::packet::{HeaderBuf, InterfaceId, Transmit};
 use crate::tcp::segment::Outgoing;
 
-/// RFC 9293 §3.9.1 leaves the TTL configurable; 64 is Linux's default.
+/// Linux's default. Deviation: RFC 9293 §3.9.2 (MUST-49) wants it configurable.
 const HOP_LIMIT: u8 = 64;
 const IPV4_HEADER: u16 = 20;
 const IPV6_HEADER: u16 = 40;

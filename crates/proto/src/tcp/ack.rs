@@ -48,7 +48,7 @@ impl AckState {
     }
 
     /// In-order payload came: at least every second full segment is acknowledged at once
-    /// (RFC 9293 MUST-59), others within `delay`.
+    /// (RFC 9293 SHLD-19), others within `delay`.
     pub(super) fn on_payload(&mut self, now: Instant, len: u32, full_segment: u32, delay: Duration) {
         self.unacked_bytes = self.unacked_bytes.saturating_add(len);
         if self.quick > 0 {

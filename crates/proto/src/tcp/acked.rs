@@ -11,6 +11,7 @@ use super::recovery::scoreboard::Judgement;
 use super::recovery::undo::Undo;
 use super::recovery::{Episode, TimerKind};
 use super::segment::Segment;
+use crate::seq::SeqNum;
 use crate::time::Instant;
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
@@ -93,15 +94,28 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if self.snd.fin == OwnFin::Sent && segment.ack == self.snd.board.snd_nxt() {
             self.snd.fin = OwnFin::Acked;
         }
-        if let Some(probe) = self.recovery.tail_probe
-            && !segment.ack.before(probe.end)
-        {
-            env.counters.tcp_loss_probe_recovery += 1;
-            self.recovery.tail_probe = None;
-        }
+        self.end_tail_probe(env, segment.ack);
         // RFC 6298 §5.3: progress restarts the timer.
         self.recovery.timer = None;
         ext.handle_acked(segment.ack.relative_to(self.iss));
+    }
+
+    /// RFC 8985 §7.4.2: a probe that repeated the last segment, and of which the peer reported no duplicate by the time
+    /// that it acknowledges more, has repaired a loss, which is a congestion as any other.
+    fn end_tail_probe(&mut self, env: &mut Env<'_>, ack: SeqNum) {
+        let Some(probe) = self.recovery.tail_probe.filter(|probe| !ack.before(probe.end)) else { return };
+        if probe.repeats && ack == probe.end {
+            // The report may come with the next acknowledgement.
+            return;
+        }
+        self.recovery.tail_probe = None;
+        if probe.repeats && self.recovery.in_open() {
+            env.counters.tcp_loss_probe_recovery += 1;
+            self.cc.on_loss(env.now, self.snd.board.in_flight());
+            self.cc.on_recovery_exit(env.now);
+            self.recovery.undo = None;
+            self.note_reduction();
+        }
     }
 
     /// Fast retransmit without SACK (RFC 5681 §3.2, RFC 6582).

@@ -272,7 +272,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
         let fresh = self.snd.queue.front().map(|(bytes, _)| (bytes.len() as u32).min(mss));
-        let out = match fresh.filter(|take| self.window_room() >= *take) {
+        let fresh = fresh.filter(|take| self.window_room() >= *take);
+        let repeats = fresh.is_none();
+        let out = match fresh {
             Some(take) => self.send_front(env, ext, take),
             None => {
                 let last = self.snd.board.len() - 1;
@@ -282,7 +284,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 self.resend(env, ext, index)
             }
         };
-        self.recovery.tail_probe = Some(TailProbe { end: self.snd.board.snd_nxt() });
+        self.recovery.tail_probe = Some(TailProbe { end: self.snd.board.snd_nxt(), repeats });
         out
     }
 

@@ -215,3 +215,36 @@ fn after_two_lost_syn_acks_data_begins_with_one_segment() {
         s.sends_nothing();
     }
 }
+
+/// A round trip of 20 ms, a segment, and the tail loss probe that repeats it.
+fn probed() -> Script {
+    let mut s = measured();
+    s.writes_bulk(0, 1000).sends(bulk(1, 1, 1000));
+    s.until_sent(ms(200)).expect("a probe");
+    s.sends(bulk(1, 1, 1000));
+    s
+}
+
+#[test]
+fn a_probe_that_repaired_a_loss_reduces_the_window() {
+    let mut s = probed();
+    let cwnd = |s: &Script| s.host.subflows(s.id()).unwrap()[0].cwnd_bytes;
+    let before = cwnd(&s);
+    s.after(ms(20)).receives(ack(1, 1001)).sends_nothing();
+    assert_eq!(cwnd(&s), before, "the peer may still report a duplicate");
+    s.writes_bulk(1000, 1000).sends(bulk(1001, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 2001)).sends_nothing();
+    assert!(cwnd(&s) < before, "{} {before}", cwnd(&s));
+}
+
+#[test]
+fn a_probe_that_was_reported_twice_reduces_nothing() {
+    let mut s = probed();
+    let cwnd = |s: &Script| s.host.subflows(s.id()).unwrap()[0].cwnd_bytes;
+    let before = cwnd(&s);
+    s.after(ms(5)).receives(ack(1, 1001)).sends_nothing();
+    s.after(ms(15)).receives(ack(1, 1001).sack(&[(1, 1001)])).sends_nothing();
+    s.writes_bulk(1000, 1000).sends(bulk(1001, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 2001)).sends_nothing();
+    assert!(cwnd(&s) >= before, "{} {before}", cwnd(&s));
+}

@@ -63,6 +63,8 @@ pub(super) enum TimerKind {
 pub(super) struct TailProbe {
     /// SND.NXT after it left.
     pub(super) end: SeqNum,
+    /// It repeated the last segment; else it was new data.
+    pub(super) repeats: bool,
 }
 
 /// State of loss recovery.

@@ -44,10 +44,10 @@ mod mptcp_fail;
 mod mptcp_join;
 #[path = "script/mptcp_mesh.rs"]
 mod mptcp_mesh;
-#[path = "script/spurious.rs"]
-mod spurious;
 #[path = "script/mptcp_stale.rs"]
 mod mptcp_stale;
+#[path = "script/spurious.rs"]
+mod spurious;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

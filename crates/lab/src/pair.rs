@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use polytcp_io::{Bridge, BridgeHandle, LinkConfig};
+use polytcp_io::{Boxes, Bridge, BridgeHandle, LinkConfig};
 use polytcp_proto::pm::command::EndpointFlags;
 
 use crate::error::{Context, LabError};
@@ -70,11 +70,17 @@ impl KernelPair {
     /// Joined by TUN devices with emulated links between them. The same `seed` gives the same losses
     /// for the same packets.
     pub fn bridged(paths: Vec<BridgedPath>, seed: u64) -> Result<Self, LabError> {
-        let mut pair = Self::unjoined(paths.iter().map(|p| p.path.clone()).collect())?;
-        for (number, BridgedPath { path, up, down }) in (0u64..).zip(paths) {
+        Self::bridged_with_boxes(paths.into_iter().map(|path| (path, Boxes::default())).collect(), seed)
+    }
+
+    /// Joined like [`bridged`](Self::bridged), with middleboxes on each path: the near ones at the client,
+    /// the far ones at the server, outward from client to server.
+    pub fn bridged_with_boxes(paths: Vec<(BridgedPath, Boxes)>, seed: u64) -> Result<Self, LabError> {
+        let mut pair = Self::unjoined(paths.iter().map(|(bridged, _)| bridged.path.clone()).collect())?;
+        for (number, (BridgedPath { path, up, down }, boxes)) in (0u64..).zip(paths) {
             let client = Box::new(open_tun(&pair.client, &path)?);
             let server = Box::new(open_tun(&pair.server, &path)?);
-            let bridge = Bridge::spawn(client, server, up, down, seed.wrapping_add(number))
+            let bridge = Bridge::spawn_with_boxes(client, server, up, down, boxes, seed.wrapping_add(number))
                 .context(|| format!("bridging {}", path.name))?;
             pair.bridges.push(bridge);
         }

@@ -30,6 +30,7 @@ pub mod strip_unknown;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod turned;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -52,6 +53,7 @@ pub use rewrite_isn::RewriteIsn;
 pub use split::{Split, SplitOptions};
 pub use strip_mptcp::{MptcpPackets, StripMptcp};
 pub use strip_unknown::StripUnknown;
+pub use turned::Turned;
 
 /// Which way a packet goes through a box.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -4,9 +4,11 @@
 //! digest), [`watched`] (a device that counts and remembers), [`spoiled`] (one that changes payload), [`world`] (a kernel and a stack with paths
 //! between them), [`transfer`] (bytes from one end to the other), [`verdict`] (what the kernel says about it),
 //! [`bounded`] (nothing hangs). The tests:
-//! [`matrix`], [`checksum`], [`writes`], [`cut`], [`endings`], [`fallback`], [`many`], [`opening`], [`unequal`].
+//! [`matrix`], [`boxes`] (middleboxes), [`checksum`], [`writes`], [`cut`], [`endings`], [`fallback`], [`many`],
+//! [`opening`], [`unequal`].
 
 mod bounded;
+mod boxes;
 mod checksum;
 mod cut;
 mod endings;

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use polytcp::blocking::{MptcpListener, MptcpStream};
-use polytcp::io::{Device, Emulated, LinkConfig, LinkControl};
+use polytcp::io::middlebox::{Chain, Turned};
+use polytcp::io::{Boxes, Device, Emulated, LinkConfig, LinkControl};
 use polytcp::{EndpointFlags, HostConfig, Stack};
 use polytcp_lab::{Counters, KernelListener, KernelStream, Lab, LabConfig, Protocol};
 
@@ -39,6 +40,15 @@ pub(crate) struct Plan {
     pub(crate) links: Vec<Option<LinkConfig>>,
     pub(crate) config: HostConfig,
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
+}
+
+/// Boxes before a stack's device, from what they are with the client inside.
+fn before_device(chain: Chain, client: Client) -> Boxes {
+    let far = match client {
+        Client::Kernel if !chain.is_empty() => Chain::new().with(Turned::new(chain)),
+        Client::Kernel | Client::Stack => chain,
+    };
+    Boxes { near: Chain::new(), far }
 }
 
 impl Plan {
@@ -87,6 +97,11 @@ pub(crate) enum Listener {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
+        Self::with_boxes(plan, |_| Chain::new())
+    }
+
+    /// With boxes on each emulated path, by its number; the client is inside.
+    pub(crate) fn with_boxes(plan: Plan, boxes: impl Fn(usize) -> Chain) -> Self {
         let paths = u8::try_from(plan.links.len()).expect("a few paths");
         let mut config = LabConfig::with_paths(paths);
         for (name, value) in &plan.sysctls {
@@ -100,7 +115,9 @@ impl World {
             let device: Box<dyn Device> = match link {
                 None => Box::new(tun),
                 Some(link) => {
-                    let emulated = Emulated::new(tun, *link, *link, index as u64).expect("descriptors");
+                    let boxes = before_device(boxes(index), plan.client);
+                    let emulated = Emulated::with_boxes(tun, *link, *link, boxes, index as u64);
+                    let emulated = emulated.expect("descriptors");
                     links.push(emulated.control());
                     Box::new(emulated)
                 }

@@ -164,8 +164,7 @@ impl Connection {
         let snd = &self.data.snd;
         let behind = snd.buffer.unacked() > 0;
         let shut = snd.buffer.unsent() > 0 && snd.window_left() == 0;
-        let idle = self.subflows.iter().filter_map(Subflow::flow).all(SubflowFlow::is_idle);
-        if !idle || (!behind && !shut) || self.subflows.is_empty() {
+        if !self.has_nothing_under_way() || (!behind && !shut) || self.subflows.is_empty() {
             self.timing.stall_at = None;
             if !behind {
                 self.timing.stalls = 0;
@@ -180,18 +179,30 @@ impl Connection {
         }
     }
 
+    /// No subflow waits for the peer. One that does not answer is not waited for where another one does: it may
+    /// retransmit for minutes, and what it holds was sent again elsewhere.
+    fn has_nothing_under_way(&self) -> bool {
+        let flows = || self.subflows.iter().filter(|s| s.is_usable()).filter_map(Subflow::flow);
+        let answered = flows().any(|flow| !flow.is_suspect());
+        self.subflows
+            .iter()
+            .filter_map(Subflow::flow)
+            .all(|flow| flow.is_idle() || (answered && flow.is_suspect()))
+    }
+
     /// The peer took what a stall had sent again and still lacks more, with nothing under way: it lost
     /// a whole run, and the next part need not wait for the clock.
     pub(super) fn continue_repair(&mut self, now: Instant) {
+        if self.timing.stalls == 0 || !self.has_nothing_under_way() {
+            return;
+        }
         let snd = &mut self.data.snd;
         let behind = snd.buffer.unacked();
         if self.data.mode == Mode::Plain
             || self.data.failing != Failing::No
-            || self.timing.stalls == 0
             || snd.progress_at <= self.timing.last_stall
             || behind == 0
             || snd.next_again().is_some()
-            || !self.subflows.iter().filter_map(Subflow::flow).all(SubflowFlow::is_idle)
         {
             return;
         }

@@ -5,8 +5,9 @@
 //! between them), [`transfer`] (bytes from one end to the other), [`verdict`] (what the kernel says about it),
 //! [`bounded`] (nothing hangs). The tests:
 //! [`matrix`], [`boxes`] (middleboxes), [`checksum`], [`writes`], [`cut`], [`endings`], [`fallback`], [`many`],
-//! [`opening`], [`unequal`].
+//! [`opening`], [`unequal`], [`addresses`].
 
+mod addresses;
 mod bounded;
 mod boxes;
 mod checksum;

@@ -167,13 +167,18 @@ impl World {
         SocketAddr::new(address, PORT)
     }
 
-    /// A listener of the stack at all its addresses, since joins to a further one need one there too.
+    /// A listener of the stack.
     pub(crate) fn listen(&self) -> MptcpListener {
+        MptcpListener::bind(&self.stack, self.all_addresses()).expect("listen")
+    }
+
+    /// Where servers listen: joins to a further address need a listener there too.
+    fn all_addresses(&self) -> SocketAddr {
         let any: IpAddr = match self.plan.family {
             Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
             Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
         };
-        MptcpListener::bind(&self.stack, SocketAddr::new(any, PORT)).expect("listen")
+        SocketAddr::new(any, PORT)
     }
 
     /// One connection between an MPTCP client and an MPTCP server.
@@ -186,7 +191,7 @@ impl World {
         let server = self.server();
         match self.plan.client {
             Client::Stack => {
-                let listener = self.lab.listen(server, kernel).expect("listen");
+                let listener = self.lab.listen(self.all_addresses(), kernel).expect("listen");
                 listener.set_congestion("cubic").expect("cubic");
                 let stack = match MptcpStream::connect_timeout(&self.stack, server, WAIT) {
                     Ok(stream) => stream,
@@ -224,6 +229,15 @@ impl World {
         wait_until(
             || (of_kernel(), of_stack()) == (total, total),
             || format!("{total} subflows\n{}", self.describe(Some(ends))),
+        );
+    }
+
+    /// Waits until the kernel has `total` subflows; the stack still tells of those that it closed.
+    pub(crate) fn await_subflows_of_kernel(&self, ends: &Ends, total: usize) {
+        let of_kernel = || ends.kernel.mptcp_info().map_or(0, |info| usize::from(info.subflows_total));
+        wait_until(
+            || of_kernel() == total,
+            || format!("{total} subflows of the kernel\n{}", self.describe(Some(ends))),
         );
     }
 

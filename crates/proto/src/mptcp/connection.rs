@@ -408,7 +408,11 @@ impl Connection {
         let received = self.data.rcv.bytes_received();
         let has_option = !segment.options.mptcp.is_empty();
         let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
-        let end = flow.handle_segment(&mut ctx.env(), segment, &mut hook);
+        let mut end = flow.handle_segment(&mut ctx.env(), segment, &mut hook);
+        // RFC 8684 §3.7: first data is acknowledged without an option, perhaps behind a hole in what the server says.
+        if end.is_none() && !has_option && flow.snd_una() != Ssn(1) && hook.awaits_first_data_ack() {
+            end = hook.fall_back_at_first_data(&mut ctx.env()).err().map(End::Violation);
+        }
         // RFC 8684 §3.7: data of a further subflow is acknowledged, and options do not come through.
         let is_stripped = !has_option
             && subflow.mp.unproven

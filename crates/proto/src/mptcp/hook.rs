@@ -269,14 +269,24 @@ impl Hook<'_> {
             Confirmation::CapableServer if speaks => self.set_confirmed(),
             Confirmation::CapableClient | Confirmation::CapableServer => {
                 if ssn == Ssn(1) && !speaks {
-                    env.counters.mp_capable_data_fallback += 1;
-                    self.fall_back_or(env, FallbackReason::FirstData, reset_reason::MIDDLEBOX)?;
+                    self.fall_back_at_first_data(env)?;
                 }
             }
             // RFC 8684 §3.2: any packet of the peer after the third ACK confirms the join.
             Confirmation::JoinClient { .. } => self.set_confirmed(),
         }
         Ok(())
+    }
+
+    /// A client that has not heard of its first data at data level.
+    pub(super) fn awaits_first_data_ack(&self) -> bool {
+        self.data.mode == Mode::Mptcp && matches!(self.mp.confirmation, Confirmation::CapableClient)
+    }
+
+    /// MPTCP got through the handshake and no further.
+    pub(super) fn fall_back_at_first_data(&mut self, env: &mut Env<'_>) -> Result<(), Abort> {
+        env.counters.mp_capable_data_fallback += 1;
+        self.fall_back_or(env, FallbackReason::FirstData, reset_reason::MIDDLEBOX)
     }
 
     fn set_confirmed(&mut self) {

@@ -1,6 +1,6 @@
 //! A flow's timers: retransmission timeout, tail loss probe, reordering, persist, keepalive.
 
-use super::flow::{End, Env, Flow, OwnFin};
+use super::flow::{End, Env, Flow};
 use super::recovery::{Episode, Frto, TimerKind};
 use crate::time::{Duration, Instant};
 
@@ -182,9 +182,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.recovery.timer = Some((self.timeout_at(env.now), TimerKind::Rto));
     }
 
-    /// What is on the way probes the peer by itself.
+    /// What is on the way probes the peer by itself. Who has said all and waits for the peer's end (FIN-WAIT-2)
+    /// needs it most.
     fn may_keep_alive(&self) -> bool {
-        self.snd.board.is_empty() && self.snd.fin != OwnFin::Acked
+        self.snd.board.is_empty()
     }
 
     fn keepalive_at(&self, config: &crate::config::TcpConfig, idle: Duration) -> Instant {

@@ -186,6 +186,20 @@ fn an_ack_without_dss_for_the_first_data_falls_back_on_the_client() {
     assert_eq!(s.host.info(s.id()).unwrap().bytes_acked, 9);
 }
 
+/// The server's own first data was lost: what follows it must not hide that ours was taken without MPTCP.
+#[test]
+fn such_an_ack_counts_on_data_out_of_order_too() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).mpc()).sends(ack(1, 1).mpc());
+    s.writes(b"hello").sends(data(1, 1, b"hello").mpc());
+    s.receives(data(6, 6, b"world"));
+    assert!(!s.is_mptcp());
+    s.ignores();
+    s.idles(secs(5));
+    s.receives(data(1, 6, b"hello")).sends(ack(6, 11).plain()).reads(b"helloworld");
+}
+
 #[test]
 fn syns_go_each_second_and_without_mp_capable_from_the_fourth_on() {
     let mut s = Script::connecting();

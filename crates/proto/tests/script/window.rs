@@ -114,6 +114,22 @@ fn keepalive_probes_a_silent_peer_and_gives_it_up() {
 }
 
 #[test]
+fn keepalive_goes_on_while_the_peers_end_is_awaited() {
+    let mut config = config();
+    config.tcp.keepalive_idle = Some(secs(60));
+    config.tcp.keepalive_interval = secs(10);
+    config.tcp.keepalive_probes = 2;
+    let mut s = Script::accepted_plain_with(config);
+    s.shuts_down().sends(fin(1, 1));
+    s.receives(ack(1, 2));
+    s.after(secs(60)).sends(ack(1, 1)).receives(data(1, 2, b"x")).sends(ack(2, 2)).reads(b"x");
+    s.after(secs(60)).sends(ack(1, 2));
+    s.after(secs(10)).sends(ack(1, 2));
+    s.after(secs(10)).sends(rst_ack(2, 2));
+    s.reads_error(CallError::Failed(ConnectionError::TimedOut));
+}
+
+#[test]
 fn without_keepalive_an_idle_connection_sends_nothing() {
     let mut s = Script::accepted_plain();
     s.after(secs(100_000)).sends_nothing();

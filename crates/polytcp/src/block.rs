@@ -17,8 +17,9 @@ const BLOCK_BYTES_MAX: usize = 4 * PIECE_BYTES_MAX;
 /// Bytes of a socket's first block. Each later one is twice as large, up to [`SHARED_BYTES_MAX`].
 const BLOCK_BYTES_MIN: usize = 4 * 1024;
 
-/// Bytes of the largest block that is made for small writes to share.
-const SHARED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the largest block that is made for small writes to share: four segments of the largest size, and
+/// no scrap at its end that would leave as a segment of its own.
+const SHARED_BYTES_MAX: usize = 4 * 65_428;
 
 /// Spent blocks that a stack remembers at most.
 const SPENT_MAX: usize = 16;

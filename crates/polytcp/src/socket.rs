@@ -194,8 +194,39 @@ impl Socket {
         })
     }
 
+    /// Accepts a small write while more are waited for: it takes neither a waiter nor the time.
+    pub(crate) fn gather(&self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() || bytes.len() > EAGER_BYTES_MAX {
+            return false;
+        }
+        let mut block = lock(&self.block);
+        let piece = Piece::Growing(block.fill(bytes, &self.shared().blocks));
+        match self.shared().look(|core| core.host.gather(self.id, piece)) {
+            Ok(()) => true,
+            Err(returned) => {
+                if let Piece::Growing(unused) = returned {
+                    block.take_back(unused);
+                }
+                false
+            }
+        }
+    }
+
     /// Accepts some of `bytes`, and returns how many.
     pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        key: WaiterKey,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.gather(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.poll_write_through(cx, key, bytes)
+    }
+
+    /// The same for what does not [`gather`](Self::gather).
+    pub(crate) fn poll_write_through(
         &self,
         cx: &mut Context<'_>,
         key: WaiterKey,
@@ -213,14 +244,7 @@ impl Socket {
             let room = ready!(self.poll_room(cx, key))?;
             bytes.len().min(room).min(PIECE_BYTES_MAX)
         };
-        let mut piece = Piece::Growing(block.fill(&bytes[..len], &self.shared().blocks));
-        if len <= EAGER_BYTES_MAX {
-            match self.shared().look(|core| core.host.gather(self.id, piece)) {
-                Ok(()) => return Poll::Ready(Ok(len)),
-                Err(returned) => piece = returned,
-            }
-        }
-        let mut piece = Some(piece);
+        let mut piece = Some(Piece::Growing(block.fill(&bytes[..len], &self.shared().blocks)));
         let answer = self.poll_call(cx, key, Interest::Write, |host, now| {
             let room = host.write_room(self.id)?;
             if room == 0 {

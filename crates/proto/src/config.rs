@@ -31,7 +31,7 @@ pub struct TcpConfig {
     pub congestion_control: String,
     /// Whether segments are spread over the round trip. Default true. Rate: twice the window per
     /// smoothed round trip in slow start, 1.2 times after it, as Linux's `tcp_pacing_ss_ratio` and
-    /// `tcp_pacing_ca_ratio`.
+    /// `tcp_pacing_ca_ratio`. A congestion control with a rate of its own (`bbr`) is paced in any case.
     pub pacing: bool,
     /// SYN retransmissions before a connect fails (`net.ipv4.tcp_syn_retries`), the four that are not backed off not
     /// counted. Default 6: a connect that nobody answers fails after 131 s.

@@ -303,8 +303,11 @@ impl Read for &MptcpStream {
 
 impl Write for &MptcpStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.socket().gather(buf) {
+            return Ok(buf.len());
+        }
         let until = self.until(&self.shared.write_timeout);
-        self.socket().registration().block(until, |cx, key| self.socket().poll_write(cx, key, buf))
+        self.socket().registration().block(until, |cx, key| self.socket().poll_write_through(cx, key, buf))
     }
 
     /// What was written is on its way already.

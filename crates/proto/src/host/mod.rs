@@ -123,6 +123,12 @@ struct Tenant {
     armed: Vec<Instant>,
 }
 
+/// A tenant by its id, for calls that borrow more of the host beside it.
+fn tenant_in(slots: &mut [Slot], id: ConnectionId) -> Option<&mut Tenant> {
+    let slot = slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+    slot.tenant.as_deref_mut()
+}
+
 /// One host. See the module's text for the contract.
 pub struct Host {
     config: HostConfig,
@@ -371,8 +377,7 @@ impl Host {
     // Connections and their bookkeeping.
 
     fn tenant_mut(&mut self, id: ConnectionId) -> Option<&mut Tenant> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
-        slot.tenant.as_deref_mut()
+        tenant_in(&mut self.slots, id)
     }
 
     fn connection(&self, id: ConnectionId) -> Option<&Connection> {
@@ -382,8 +387,7 @@ impl Host {
 
     /// A connection, and what its calls borrow of the host beside it.
     fn split(&mut self, now: Instant, id: ConnectionId) -> Option<(&mut Connection, Ctx<'_>)> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
-        let tenant = slot.tenant.as_deref_mut()?;
+        let tenant = tenant_in(&mut self.slots, id)?;
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
         Some((&mut tenant.connection, ctx))
     }

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use polytcp_wire::mptcp::{AddAddr, AddAddrAuth, AddressIds};
 
 use super::fast_open::KnownServer;
-use super::{ConnectionId, FlowRef, FourTuple, Host};
+use super::{ConnectionId, FlowRef, FourTuple, Host, tenant_in};
 use crate::mptcp::connection::{Connection, Notice, Role};
 use crate::mptcp::fallback::FallbackReason;
 use crate::mptcp::handshake::NewJoin;
@@ -208,9 +208,7 @@ impl Host {
             remote_id: AddressId(add.address_id),
             remote: SocketAddr::new(add.address, port),
         });
-        let Some(tenant) = self.slots.get_mut(id.index as usize).and_then(|s| s.tenant.as_deref_mut()) else {
-            return;
-        };
+        let Some(tenant) = tenant_in(&mut self.slots, id) else { return };
         let actions = self.pm.on_add_addr(&mut tenant.connection.pm, &view, add);
         if let Some(found) = tenant.connection.subflow_mut(subflow) {
             // RFC 8684 §3.4.1: every announcement is echoed, used or not.
@@ -257,14 +255,7 @@ impl Host {
 
     /// Lets the path manager decide again.
     fn next_steps(&mut self, now: Instant, id: ConnectionId) {
-        let Some(tenant) = self
-            .slots
-            .get_mut(id.index as usize)
-            .filter(|slot| slot.generation == id.generation)
-            .and_then(|slot| slot.tenant.as_deref_mut())
-        else {
-            return;
-        };
+        let Some(tenant) = tenant_in(&mut self.slots, id) else { return };
         if !tenant.connection.is_joinable() || !tenant.connection.fully_established {
             return;
         }
@@ -398,14 +389,7 @@ impl Host {
     }
 
     fn withdraw(&mut self, now: Instant, id: ConnectionId, endpoint: &Endpoint, always_tell: bool) {
-        let Some(tenant) = self
-            .slots
-            .get_mut(id.index as usize)
-            .filter(|slot| slot.generation == id.generation)
-            .and_then(|slot| slot.tenant.as_deref_mut())
-        else {
-            return;
-        };
+        let Some(tenant) = tenant_in(&mut self.slots, id) else { return };
         let view = view_of(&tenant.connection);
         let action = self.pm.on_removed(&mut tenant.connection.pm, &view, endpoint, always_tell);
         if let Some(action) = action {
@@ -414,14 +398,7 @@ impl Host {
     }
 
     fn mesh_anew(&mut self, now: Instant, id: ConnectionId, endpoint: &Endpoint) {
-        let Some(tenant) = self
-            .slots
-            .get_mut(id.index as usize)
-            .filter(|slot| slot.generation == id.generation)
-            .and_then(|slot| slot.tenant.as_deref_mut())
-        else {
-            return;
-        };
+        let Some(tenant) = tenant_in(&mut self.slots, id) else { return };
         let view = view_of(&tenant.connection);
         if let Some(action) = self.pm.on_fullmesh(&mut tenant.connection.pm, &view, endpoint) {
             self.carry_out(now, id, action);

@@ -14,6 +14,7 @@ use super::flow::{Env, Flow, OwnFin};
 use super::recovery::scoreboard::Sent;
 use super::recovery::{Episode, TailProbe};
 use super::segment::Outgoing;
+use crate::config::TcpConfig;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant, nanos};
 
@@ -116,8 +117,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         })
     }
 
-    fn is_paced(&self) -> bool {
-        self.cc.pacing_rate().is_some() || self.rtt.srtt().is_some_and(|srtt| srtt >= PACING_MIN_RTT)
+    fn is_paced(&self, config: &TcpConfig) -> bool {
+        let is_long = || self.rtt.srtt().is_some_and(|srtt| srtt >= PACING_MIN_RTT);
+        self.cc.pacing_rate().is_some() || config.pacing && is_long()
     }
 
     fn may_send_at(&self, now: Instant) -> bool {
@@ -188,7 +190,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             Episode::Open => {}
         }
         let out = self.data_segment(env, ext, seq, bytes, &tag, fin);
-        self.after_send(env.now, len);
+        self.after_send(env, len);
         Some(out)
     }
 
@@ -258,7 +260,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let (flags, ecn) = self.new_data_marks();
         out.flags |= flags;
         out.ecn = ecn;
-        self.after_send(env.now, len);
+        self.after_send(env, len);
         Some(out)
     }
 
@@ -419,10 +421,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.usage.note(limited, board.in_flight(), board.snd_una(), board.snd_nxt());
     }
 
-    fn after_send(&mut self, now: Instant, len: u32) {
+    fn after_send(&mut self, env: &Env<'_>, len: u32) {
+        let now = env.now;
         self.snd.last_sent = now;
         self.note_usage(self.cwnd_room() < u32::from(self.snd.mss));
-        if !self.is_paced() {
+        if !self.is_paced(env.config) {
             self.snd.pace_next = now;
             return;
         }

@@ -181,6 +181,21 @@ fn the_first_two_duplicate_acknowledgements_let_new_data_leave_without_sack() {
 }
 
 #[test]
+fn a_window_is_spread_out_unless_told_otherwise() {
+    for (pacing, within_a_millisecond) in [(true, 1..5_000), (false, 10_001..10_002)] {
+        let mut config = config();
+        config.tcp.pacing = pacing;
+        let mut s = Script::listening_with(config);
+        s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+        s.after(ms(20)).receives(ack(1, 1)).accepts();
+        s.nodelay().writes_bulk(0, 10_000);
+        let mut end = 0;
+        s.idles_into(&mut end, ms(1));
+        assert!(within_a_millisecond.contains(&end), "pacing {pacing}: {end}");
+    }
+}
+
+#[test]
 fn an_idle_window_shrinks_unless_told_otherwise() {
     for shrinks in [true, false] {
         let mut config = config();

@@ -113,12 +113,10 @@ impl SendBuffer {
     }
 
     /// Octets that may be accepted now: by the memory that is pinned, so that a block of which only the end
-    /// is still needed counts whole.
+    /// is still needed counts whole. An empty buffer takes an octet, however small its limit.
     pub fn room(&self) -> usize {
-        if self.blocks.is_empty() {
-            return self.limit_bytes;
-        }
-        self.limit_bytes.saturating_sub(self.held_bytes() + BLOCK_OVERHEAD_BYTES)
+        let room = self.limit_bytes.saturating_sub(self.held_bytes() + BLOCK_OVERHEAD_BYTES);
+        room.max(usize::from(self.blocks.is_empty()))
     }
 
     /// Appends `piece` at `write_seq`; an empty one does nothing.
@@ -157,6 +155,10 @@ impl SendBuffer {
         let dsn = self.snd_nxt;
         let index = self.index_of(dsn);
         self.snd_nxt += len as u64;
+        // Each part of a block that is taken apart costs an entry, which a full buffer has no room for.
+        if self.held_bytes() + BLOCK_OVERHEAD_BYTES > self.limit_bytes {
+            self.freeze_last();
+        }
         let block = &mut self.blocks[index];
         let growing = match &mut block.piece {
             Piece::Fixed(bytes) => {

@@ -90,7 +90,9 @@ fn run(first: Dsn, steps: &[Step]) {
         assert!(buffer.room() <= 500usize.saturating_sub(stream.len() - una));
         let full = buffer.blocks.is_empty() || buffer.held_bytes() + BLOCK_OVERHEAD_BYTES >= 500;
         assert!(full || buffer.held_bytes() + BLOCK_OVERHEAD_BYTES + buffer.room() == 500);
-        assert!(!full || buffer.room() == if buffer.blocks.is_empty() { 500 } else { 0 });
+        assert!(
+            !full || buffer.room() == if buffer.blocks.is_empty() { 500 - BLOCK_OVERHEAD_BYTES } else { 0 }
+        );
         let held: usize = buffer.blocks.iter().map(|block| block.piece.len()).sum();
         assert_eq!(held, stream.len() - una);
         assert_eq!(buffer.pinned_bytes, buffer.blocks.iter().map(|block| block.pinned_bytes).sum());
@@ -200,7 +202,7 @@ fn memory_is_freed_with_the_acknowledgement_of_its_last_octet() {
 #[test]
 fn a_writer_that_keeps_to_the_room_keeps_to_the_limit() {
     let mut buffer = SendBuffer::new(Dsn(1), 1000);
-    assert_eq!(buffer.room(), 1000);
+    assert_eq!(buffer.room(), 1000 - BLOCK_OVERHEAD_BYTES);
     buffer.push(Piece::Fixed(Bytes::from(vec![0; 800])));
     let room = buffer.room();
     assert_eq!(room, 1000 - 800 - 2 * BLOCK_OVERHEAD_BYTES);
@@ -208,4 +210,27 @@ fn a_writer_that_keeps_to_the_room_keeps_to_the_limit() {
     assert_eq!((buffer.room(), buffer.held_bytes()), (0, 1000));
     buffer.set_limit(1200);
     assert_eq!(buffer.room(), 200 - BLOCK_OVERHEAD_BYTES);
+}
+
+#[test]
+fn a_full_buffer_that_is_sent_in_small_parts_keeps_to_its_limit() {
+    let limit = 20_000;
+    let mut buffer = SendBuffer::new(Dsn(1), limit);
+    let mut writer = Writer::new(16_000);
+    for max in [1, 100, 1_400] {
+        while buffer.room() > 0 {
+            let len = buffer.room().min(1_400);
+            writer.write(&mut buffer, &[0; 1_400][..len]);
+        }
+        assert!(buffer.held_bytes() <= limit);
+        while let Some(cut) = buffer.cut(max) {
+            assert!(
+                buffer.held_bytes() <= limit,
+                "{} held after a cut at {}",
+                buffer.held_bytes(),
+                cut.dsn.0
+            );
+        }
+        buffer.ack(buffer.snd_nxt());
+    }
 }

@@ -338,6 +338,35 @@ fn both_directions_at_once_over_lossy_paths() {
     }
 }
 
+/// While large segments are under way on a fast path, small writes gather to several of them: a peer that has
+/// nothing else to do is woken once for all.
+#[test]
+fn small_writes_on_a_fast_path_leave_in_batches() {
+    let config = HostConfig::default();
+    let mut world = World::with_segments(65_535, 5, &[mbit(10_000, 1)], config.clone(), config);
+    let ids = world.establish();
+    let at = 20_000_000;
+    assert_eq!(world.transfer(Side::Client, ids, at, secs(5)).received, at);
+    world.run_for(ms(100));
+    let mut block = pattern(at, 2_000_000);
+    let mut piece = |len: usize| Piece::Growing(block.split_to(len));
+    let sent = world.packets;
+    world.client.write(world.now, ids.0, piece(400_000)).unwrap();
+    world.flush();
+    assert_eq!(world.packets, sent + 6, "full segments; the rest waits for more");
+    let mut gathered = 400_000 - 6 * 65_428;
+    let full = loop {
+        match world.client.gather(ids.0, piece(1_400)) {
+            Ok(()) => gathered += 1_400,
+            Err(returned) => break returned,
+        }
+    };
+    assert!((260_000..262_144).contains(&gathered), "{gathered} gathered");
+    world.client.write(world.now, ids.0, full).unwrap();
+    world.flush();
+    assert_eq!(world.packets, sent + 6 + 4);
+}
+
 /// Small writes behind a segment that is under way gather without a poll, and leave by the timer.
 #[test]
 fn small_writes_gather_and_leave_in_time() {

@@ -15,6 +15,15 @@ use crate::time::{Duration, Instant};
 /// By measurement: with 50 µs writes of 1,400 bytes left as segments of some 10 KiB, at half the throughput.
 /// A full burst does not wait, and `TCP_NODELAY` switches it off.
 const CORK: Duration = Duration::from_micros(200);
+
+/// Bursts that gather while as many are under way, where bursts are as large as [`FAST_BURST_BYTES`].
+///
+/// A peer that outruns the writer sleeps after every burst, and waking it is the sender's work where both are on one
+/// machine. By measurement on TUN devices: a tenth more throughput with writes of 1,400 bytes.
+const BATCH_BURSTS: u64 = 4;
+
+/// A burst of this size means a path so fast (some 260 Mbit/s) that a few of them are gathered in no time.
+const FAST_BURST_BYTES: u64 = 32 << 10;
 /// A run never exceeds what fits one IPv4 packet with all options (Linux: 65,428).
 const RUN_BYTES_MAX: u32 = 65_428;
 
@@ -106,8 +115,13 @@ impl Connection {
         self.timing.cork = None;
         let Some(flow) = self.subflows.iter().find_map(Subflow::flow) else { return true };
         let mss = flow.payload_mss(DSS_BYTES_MAX);
-        let full_bytes = u64::from(flow.burst_bytes(mss));
-        if self.nodelay || snd.is_closed() || unsent >= full_bytes {
+        let burst_bytes = u64::from(flow.burst_bytes(mss));
+        let batch_bytes = BATCH_BURSTS * burst_bytes;
+        let in_batches = burst_bytes >= FAST_BURST_BYTES && snd.buffer.unacked() >= batch_bytes;
+        let full_bytes = if in_batches { batch_bytes } else { burst_bytes };
+        // A batch that has begun to leave leaves whole.
+        let goes_on = unsent >= burst_bytes && self.timing.last_cut == now;
+        if self.nodelay || snd.is_closed() || unsent >= full_bytes || goes_on {
             return true;
         }
         let small_unacked = snd.small_end.is_some_and(|end| end.after(snd.buffer.snd_una()));

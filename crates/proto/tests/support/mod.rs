@@ -45,6 +45,7 @@ pub struct World {
     pub is_shared: bool,
     pub filter: Filter,
     pub packets: u64,
+    segment_bytes_max: u32,
     stuck: u32,
 }
 
@@ -78,6 +79,17 @@ pub fn server_ip(path: usize) -> IpAddr {
 
 impl World {
     pub fn new(seed: u64, links: &[LinkConfig], client: HostConfig, server: HostConfig) -> Self {
+        Self::with_segments(1500, seed, links, client, server)
+    }
+
+    /// With devices that take packets of up to `segment_bytes_max` and cut them (TSO), and links that carry them whole.
+    pub fn with_segments(
+        segment_bytes_max: u32,
+        seed: u64,
+        links: &[LinkConfig],
+        client: HostConfig,
+        server: HostConfig,
+    ) -> Self {
         let now = Instant::from_millis(1);
         let host = |config: HostConfig, salt: u64, ip: fn(usize) -> IpAddr| {
             let mut host = Host::new(config, Box::new(ChaCha8Rng::seed_from_u64(seed ^ salt)), now);
@@ -87,7 +99,7 @@ impl World {
                     InterfaceConfig {
                         name: format!("path{path}"),
                         mtu: 1500,
-                        segment_bytes_max: 1500,
+                        segment_bytes_max,
                         checksum_offload: true,
                         addresses: vec![format!("{}/24", ip(path)).parse().unwrap()],
                     },
@@ -111,6 +123,7 @@ impl World {
             is_shared: false,
             filter: Box::new(|_, _, _, _| true),
             packets: 0,
+            segment_bytes_max,
             stuck: 0,
         }
     }
@@ -144,12 +157,13 @@ impl World {
 
     /// A host, and where its packets go.
     fn ends(&mut self, side: Side) -> (&mut Host, Wire<'_>) {
-        let Self { now, client, server, paths, is_shared, filter, packets, .. } = self;
+        let Self { now, client, server, paths, is_shared, filter, packets, segment_bytes_max, .. } = self;
         let host = match side {
             Side::Client => client,
             Side::Server => server,
         };
-        (host, Wire { now: *now, side, paths, is_shared: *is_shared, filter, packets })
+        let (is_shared, segment_bytes_max) = (*is_shared, *segment_bytes_max);
+        (host, Wire { now: *now, side, paths, is_shared, filter, packets, segment_bytes_max })
     }
 
     pub fn next_deadline(&mut self) -> Option<Instant> {
@@ -283,6 +297,7 @@ struct Wire<'a> {
     is_shared: bool,
     filter: &'a mut Filter,
     packets: &'a mut u64,
+    segment_bytes_max: u32,
 }
 
 impl Outputs for Wire<'_> {
@@ -293,7 +308,7 @@ impl Outputs for Wire<'_> {
     fn transmit(&mut self, mut packet: Transmit) {
         *self.packets += 1;
         let path = packet.interface.0 as usize;
-        assert!(packet.len() <= 1500, "a packet of {} bytes", packet.len());
+        assert!(packet.len() <= self.segment_bytes_max as usize, "a packet of {} bytes", packet.len());
         if !(self.filter)(self.now, self.side, path, &mut packet) {
             return;
         }

@@ -51,7 +51,10 @@ impl Draw {
     fn world(&mut self, seed: u64) -> Scenario {
         let count = self.one_of(&[1, 1, 1, 2, 2, 2, 2, 3, 3]);
         let is_v6 = self.chance(12);
-        let links: Vec<LinkSpec> = (1..=count).map(|number| self.link(number, is_v6)).collect();
+        let mut links: Vec<LinkSpec> = (1..=count).map(|number| self.link(number, is_v6)).collect();
+        // By chances of its own: it is about the hosts' devices, not about the network.
+        let mut devices = Prng::new(seed ^ 0x6465_7669_6365);
+        links.iter_mut().for_each(|link| link.offload = devices.ratio(1, 3).then_some(true));
         let mut hosts = [self.host("client"), self.host("server")];
         for number in 2..=count {
             if self.chance(90) {
@@ -171,6 +174,7 @@ impl Draw {
             between: ["client".to_owned(), "server".to_owned()],
             addresses: is_v6.then(|| [2, 1].map(|host| format!("{}/64", address(number, is_v6, host)))),
             mtu: self.chance(20).then(|| self.between(1_280, 1_499) as u16),
+            offload: None,
             shape,
             up,
             down: None,

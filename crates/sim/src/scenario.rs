@@ -106,6 +106,9 @@ pub struct LinkSpec {
     /// Largest packet of both interfaces, in octets. Default 1,500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+    /// Both interfaces take packets of up to 64 KiB and cut them to the MTU (TSO). Default no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offload: Option<bool>,
     /// Both directions.
     #[serde(default)]
     pub shape: Shape,

@@ -70,6 +70,7 @@ fn changes(scenario: &Scenario) -> Vec<Change> {
         }
         list.push(Box::new(move |s| s.links[link].up = None));
         list.push(Box::new(move |s| s.links[link].mtu = None));
+        list.push(Box::new(move |s| s.links[link].offload = None));
         list.push(Box::new(move |s| {
             let Shape { rate, delay, .. } = s.links[link].shape;
             s.links[link].shape = Shape { rate, delay, ..Shape::default() };

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
+use polytcp_netem::middlebox::{Direction, Middlebox, Output, Split, SplitOptions};
 use polytcp_proto::host::drive::{self, Outputs};
 use polytcp_proto::host::{
     ConnectOptions, ConnectionId, Event, Host, InterfaceConfig, LinkState, ListenOptions, ListenerId,
@@ -62,6 +64,19 @@ pub(crate) struct Connection {
     pub(crate) programs: [Program; 2],
     /// The listener's end was found by address, so that it is surely the other end of the same connection.
     pub(crate) is_paired: bool,
+}
+
+/// Octets of the largest packet that an interface with segmentation offload takes.
+const OFFLOAD_BYTES_MAX: u32 = 65_535;
+
+/// The packets that an interface makes of one.
+fn cut(now: Instant, vnet: VnetHdr, packet: Vec<u8>) -> Vec<Vec<u8>> {
+    let Some(size) = vnet.segmentation.and_then(|asked| NonZeroU16::new(asked.size)) else {
+        return vec![packet];
+    };
+    let mut out = Output::new();
+    Split::new(size, SplitOptions::All).handle(now, Direction::Outward, packet, &mut out);
+    std::iter::from_fn(|| out.pop()).map(|(_, packet)| packet).collect()
 }
 
 /// What hosts gave out, to be carried on.
@@ -150,7 +165,11 @@ impl World {
                     InterfaceConfig {
                         name: spec.name.clone(),
                         mtu,
-                        segment_bytes_max: u32::from(mtu),
+                        segment_bytes_max: if spec.offload == Some(true) {
+                            OFFLOAD_BYTES_MAX
+                        } else {
+                            u32::from(mtu)
+                        },
                         checksum_offload: false,
                         addresses: vec![addresses[end.index()]],
                     },
@@ -361,17 +380,19 @@ impl World {
             let mut octets = Vec::with_capacity(packet.len());
             octets.extend_from_slice(packet.header.as_slice());
             octets.extend_from_slice(&packet.payload);
-            let sighting = Sighting {
-                at: self.now,
-                host,
-                link,
-                is_sent: true,
-                packet: &octets,
-                segment: Segment::parse(&octets),
-            };
-            self.tap.see(&sighting, end.index());
-            self.violations.extend(self.watchers.see(&sighting));
-            self.paths[link].send(self.now, end, octets);
+            for octets in cut(self.now, packet.vnet, octets) {
+                let sighting = Sighting {
+                    at: self.now,
+                    host,
+                    link,
+                    is_sent: true,
+                    packet: &octets,
+                    segment: Segment::parse(&octets),
+                };
+                self.tap.see(&sighting, end.index());
+                self.violations.extend(self.watchers.see(&sighting));
+                self.paths[link].send(self.now, end, octets);
+            }
         }
         for event in outbox.events {
             match event {

@@ -4,7 +4,8 @@
 //! IPv6 pair) that a stack of this kind can have. A monitor reads them as it reads /proc/net/netstat: in that order,
 //! by those names. All count events since the host was made, but for the gauges, which say so.
 //!
-//! The code that decides increments the field; nothing reads a counter to decide.
+//! The code that decides increments the field; nothing reads a counter to decide. A counter of Linux that has no
+//! event here is listed all the same, so that a monitor finds it, and its description says why it stays 0.
 
 /// Declares the groups, the struct and its two ways of reading from one table, so that no name can be missing
 /// from any of them. A line is: field, Linux's name, description.
@@ -59,20 +60,20 @@ counters! {
         ip_in_hdr_errors "InHdrErrors" "IPv4 packets with a broken header.";
         ip_in_addr_errors "InAddrErrors" "IPv4 packets to an address that is not the host's.";
         ip_in_unknown_protos "InUnknownProtos" "IPv4 packets of a protocol that the host does not speak.";
-        ip_in_discards "InDiscards" "Sound IPv4 packets dropped for want of resources.";
+        ip_in_discards "InDiscards" "Never incremented: nothing between the header and TCP or ICMP needs room.";
         ip_in_delivers "InDelivers" "IPv4 packets handed to TCP or ICMP.";
-        ip_out_requests "OutRequests" "IPv4 packets that TCP and ICMP sent.";
-        ip_out_discards "OutDiscards" "IPv4 packets that a device had no room for.";
-        ip_out_no_routes "OutNoRoutes" "IPv4 packets without a route.";
+        ip_out_requests "OutRequests" "IPv4 packets sent; a super-packet counts once.";
+        ip_out_discards "OutDiscards" "IPv4 packets that could not leave: their device was down or gone, or too many replies waited.";
+        ip_out_no_routes "OutNoRoutes" "IPv4 connections and joins that found no interface to leave by.";
         ip_reasm_reqds "ReasmReqds" "IPv4 fragments received; each is dropped.";
         ip_reasm_fails "ReasmFails" "IPv4 fragments dropped, which is all of them.";
     }
     /// ICMP: `Icmp` of /proc/net/snmp.
     Icmp "Icmp" {
         icmp_in_msgs "InMsgs" "ICMP messages received, bad ones included.";
-        icmp_in_errors "InErrors" "ICMP messages received in error.";
-        icmp_in_csum_errors "InCsumErrors" "ICMP messages with a wrong checksum.";
-        icmp_in_dest_unreachs "InDestUnreachs" "Destination-unreachable messages received.";
+        icmp_in_errors "InErrors" "ICMP messages that are too short or damaged.";
+        icmp_in_csum_errors "InCsumErrors" "ICMP messages with a wrong checksum, also counted in `icmp_in_errors`.";
+        icmp_in_dest_unreachs "InDestUnreachs" "Destination-unreachable messages received, whatever their code.";
         icmp_in_echos "InEchos" "Echo requests received.";
         icmp_out_msgs "OutMsgs" "ICMP messages sent.";
         icmp_out_echo_reps "OutEchoReps" "Echo replies sent.";
@@ -81,12 +82,12 @@ counters! {
     Tcp "Tcp" {
         active_opens "ActiveOpens" "Connections opened by this host (CLOSED to SYN-SENT).";
         passive_opens "PassiveOpens" "Connections opened by peers (LISTEN to SYN-RECEIVED).";
-        attempt_fails "AttemptFails" "Handshakes that failed.";
-        estab_resets "EstabResets" "Connections reset in ESTABLISHED or CLOSE-WAIT.";
-        curr_estab "CurrEstab" "Gauge: connections in ESTABLISHED or CLOSE-WAIT.";
-        in_segs "InSegs" "Segments received, bad ones included; a super-packet counts the segments that it stands for.";
+        attempt_fails "AttemptFails" "Handshakes that failed, those of either side.";
+        estab_resets "EstabResets" "Flows that ended in ESTABLISHED or CLOSE-WAIT without both FINs.";
+        curr_estab "CurrEstab" "Gauge: flows in ESTABLISHED or CLOSE-WAIT, each subflow being one.";
+        in_segs "InSegs" "Segments received, bad ones included; a super-packet counts once.";
         out_segs "OutSegs" "Segments sent, without retransmissions; a super-packet counts the segments that it is cut into.";
-        retrans_segs "RetransSegs" "Segments retransmitted.";
+        retrans_segs "RetransSegs" "Segments retransmitted, counted as `out_segs` is. Linux counts a repeated SYN/ACK in both.";
         in_errs "InErrs" "Segments received in error.";
         out_rsts "OutRsts" "Segments sent with RST.";
         in_csum_errors "InCsumErrors" "Segments received with a wrong checksum, also counted in `in_errs`.";
@@ -95,23 +96,23 @@ counters! {
     Ip6 "Ip6" {
         ip6_in_receives "InReceives" "IPv6 packets received, bad ones included.";
         ip6_in_hdr_errors "InHdrErrors" "IPv6 packets with a broken header.";
-        ip6_in_no_routes "InNoRoutes" "Packets that asked to be forwarded; none is.";
+        ip6_in_no_routes "InNoRoutes" "Never incremented: nothing is forwarded; such packets are in `ip6_in_addr_errors`.";
         ip6_in_addr_errors "InAddrErrors" "IPv6 packets to an address that is not the host's.";
         ip6_in_unknown_protos "InUnknownProtos" "IPv6 packets of a protocol that the host does not speak.";
-        ip6_in_discards "InDiscards" "Sound IPv6 packets dropped for want of resources.";
+        ip6_in_discards "InDiscards" "Never incremented: nothing between the header and TCP or ICMPv6 needs room.";
         ip6_in_delivers "InDelivers" "IPv6 packets handed to TCP or ICMPv6.";
-        ip6_out_requests "OutRequests" "IPv6 packets that TCP and ICMPv6 sent.";
-        ip6_out_discards "OutDiscards" "IPv6 packets that a device had no room for.";
-        ip6_out_no_routes "OutNoRoutes" "IPv6 packets without a route.";
+        ip6_out_requests "OutRequests" "IPv6 packets sent; a super-packet counts once.";
+        ip6_out_discards "OutDiscards" "IPv6 packets that could not leave: their device was down or gone, or too many replies waited.";
+        ip6_out_no_routes "OutNoRoutes" "IPv6 connections and joins that found no interface to leave by.";
         ip6_reasm_reqds "ReasmReqds" "IPv6 fragments received; each is dropped.";
         ip6_reasm_fails "ReasmFails" "IPv6 fragments dropped, which is all of them.";
     }
     /// ICMPv6: `Icmp6` of /proc/net/snmp6.
     Icmp6 "Icmp6" {
         icmp6_in_msgs "InMsgs" "ICMPv6 messages received, bad ones included.";
-        icmp6_in_errors "InErrors" "ICMPv6 messages received in error.";
+        icmp6_in_errors "InErrors" "ICMPv6 messages that are too short or damaged.";
         icmp6_out_msgs "OutMsgs" "ICMPv6 messages sent.";
-        icmp6_in_csum_errors "InCsumErrors" "ICMPv6 messages with a wrong checksum.";
+        icmp6_in_csum_errors "InCsumErrors" "ICMPv6 messages with a wrong checksum, also counted in `icmp6_in_errors`.";
         icmp6_in_dest_unreachs "InDestUnreachs" "Destination-unreachable messages received.";
         icmp6_in_pkt_too_bigs "InPktTooBigs" "Packet-too-big messages received.";
         icmp6_in_echos "InEchos" "Echo requests received.";
@@ -125,24 +126,24 @@ counters! {
         embryonic_rsts "EmbryonicRsts" "Requests that ended with a reset, of the peer or for want of room.";
         ofo_pruned "OfoPruned" "Times that out-of-order data was given up for want of receive memory.";
         out_of_window_icmps "OutOfWindowIcmps" "ICMP errors that quote a sequence number outside the window, dropped.";
-        time_wait "TW" "Connections that finished TIME-WAIT by its timer.";
-        time_wait_recycled "TWRecycled" "TIME-WAITs that ended early for a new connection.";
-        paws_active "PAWSActive" "Segments rejected by PAWS in SYN-SENT.";
+        time_wait "TW" "Connections that entered TIME-WAIT; as in Linux, whose own description says that they left it.";
+        time_wait_recycled "TWRecycled" "TIME-WAITs that ended early for a connection of this host. As in Linux, those that a peer's SYN ends do not count.";
+        paws_active "PAWSActive" "Never incremented: what a SYN/ACK echoes is not judged.";
         paws_estab "PAWSEstab" "Segments rejected by PAWS on established connections.";
-        beyond_window "BeyondWindow" "Segments that lie outside the receive window.";
-        ts_ecr_rejected "TSEcrRejected" "Segments that echo a timestamp which was never sent.";
-        paws_old_ack "PAWSOldAck" "Pure acknowledgements with an old timestamp, dropped silently.";
+        beyond_window "BeyondWindow" "Segments that end beyond the receive window, and are dropped.";
+        ts_ecr_rejected "TSEcrRejected" "Never incremented: what the third ACK echoes is not judged.";
+        paws_old_ack "PAWSOldAck" "Never incremented: such acknowledgements are in `paws_estab`.";
         paws_timewait "PAWSTimewait" "Segments rejected by PAWS in TIME-WAIT.";
-        delayed_acks "DelayedACKs" "Acknowledgements sent by the delay timer.";
-        delayed_ack_lost "DelayedACKLost" "Acknowledgements sent again because old data came again.";
+        delayed_acks "DelayedACKs" "Acknowledgements that the delay timer sent.";
+        delayed_ack_lost "DelayedACKLost" "Segments received again of which everything had been acknowledged.";
         listen_overflows "ListenOverflows" "Accept queues that were full when a handshake ended.";
         listen_drops "ListenDrops" "Connection requests dropped at a listener, for any reason.";
-        tcp_pure_acks "TCPPureAcks" "Acknowledgements without data.";
+        tcp_pure_acks "TCPPureAcks" "Acknowledgements without data received.";
         tcp_reno_recovery "TCPRenoRecovery" "Fast recoveries without SACK.";
         tcp_sack_recovery "TCPSackRecovery" "Fast recoveries with SACK.";
         tcp_sack_reneging "TCPSACKReneging" "Peers that dropped data which they had acknowledged selectively.";
         tcp_sack_reorder "TCPSACKReorder" "Reordering detected by SACK.";
-        tcp_reno_reorder "TCPRenoReorder" "Reordering detected without SACK.";
+        tcp_reno_reorder "TCPRenoReorder" "Never incremented: without SACK, reordering is not measured.";
         tcp_ts_reorder "TCPTSReorder" "Reordering detected by timestamps.";
         tcp_full_undo "TCPFullUndo" "Window reductions undone because no retransmission was needed.";
         tcp_partial_undo "TCPPartialUndo" "Window reductions undone at a partial acknowledgement.";
@@ -154,26 +155,26 @@ counters! {
         tcp_timeouts "TCPTimeouts" "Expiries of the retransmission timer.";
         tcp_loss_probes "TCPLossProbes" "Tail loss probes sent.";
         tcp_loss_probe_recovery "TCPLossProbeRecovery" "Losses repaired by a tail loss probe.";
-        tcp_rcv_collapsed "TCPRcvCollapsed" "Received segments copied together to save memory.";
+        tcp_rcv_collapsed "TCPRcvCollapsed" "Never incremented: small payloads are copied out of their buffers as they come.";
         tcp_dsack_old_sent "TCPDSACKOldSent" "D-SACKs sent for old data.";
         tcp_dsack_ofo_sent "TCPDSACKOfoSent" "D-SACKs sent for out-of-order data.";
         tcp_dsack_recv "TCPDSACKRecv" "D-SACKs received for old data.";
         tcp_dsack_ofo_recv "TCPDSACKOfoRecv" "D-SACKs received for out-of-order data.";
         tcp_abort_on_data "TCPAbortOnData" "Connections aborted because data came after close.";
         tcp_abort_on_close "TCPAbortOnClose" "Connections aborted because they were closed with unread data.";
-        tcp_abort_on_memory "TCPAbortOnMemory" "Connections aborted for want of memory.";
-        tcp_abort_on_timeout "TCPAbortOnTimeout" "Connections aborted because a timer gave up.";
-        tcp_abort_on_linger "TCPAbortOnLinger" "Connections aborted when lingering in FIN-WAIT-2 ended.";
-        tcp_sack_discard "TCPSACKDiscard" "Invalid SACK blocks.";
-        tcp_dsack_ignored_old "TCPDSACKIgnoredOld" "D-SACKs ignored, with or without an old undo state.";
+        tcp_abort_on_memory "TCPAbortOnMemory" "Never incremented: orphans have no limit of memory of their own.";
+        tcp_abort_on_timeout "TCPAbortOnTimeout" "Flows given up because nobody answered: SYNs, data, window probes, keep-alives.";
+        tcp_abort_on_linger "TCPAbortOnLinger" "Never incremented: there is no `TCP_LINGER2`, whose negative values these are.";
+        tcp_sack_discard "TCPSACKDiscard" "SACK blocks of what was never sent, or that end before they begin.";
+        tcp_dsack_ignored_old "TCPDSACKIgnoredOld" "D-SACKs ignored because what they report was acknowledged before the last reduction of the window.";
         tcp_dsack_ignored_no_undo "TCPDSACKIgnoredNoUndo" "D-SACKs ignored outside a recovery that could be undone.";
         tcp_spurious_rtos "TCPSpuriousRTOs" "Timeouts that F-RTO found spurious.";
         tcp_defer_accept_drop "TCPDeferAcceptDrop" "Third ACKs without data dropped because a listener waits for data.";
-        tcp_time_wait_overflow "TCPTimeWaitOverflow" "TIME-WAITs left out because there were too many.";
+        tcp_time_wait_overflow "TCPTimeWaitOverflow" "TIME-WAITs that ended early because there were too many. Linux refuses the newest instead.";
         tcp_req_q_full_do_cookies "TCPReqQFullDoCookies" "Connection requests answered with a cookie at a full request queue.";
         tcp_req_q_full_drop "TCPReqQFullDrop" "Connection requests dropped at a full request queue.";
-        tcp_retrans_fail "TCPRetransFail" "Retransmissions that could not be sent.";
-        tcp_rcv_coalesce "TCPRcvCoalesce" "Received segments appended to the one before.";
+        tcp_retrans_fail "TCPRetransFail" "Retransmissions that could not leave: their device was down or gone.";
+        tcp_rcv_coalesce "TCPRcvCoalesce" "Never incremented: received payload is handed on in the buffers that it came in.";
         tcp_ofo_queue "TCPOFOQueue" "Segments queued out of order.";
         tcp_ofo_drop "TCPOFODrop" "Out-of-order segments dropped for want of receive memory.";
         tcp_ofo_merge "TCPOFOMerge" "Out-of-order segments that overlapped queued ones.";
@@ -187,27 +188,27 @@ counters! {
         tcp_fast_open_cookie_reqd "TCPFastOpenCookieReqd" "SYNs that asked for a Fast Open cookie.";
         tcp_from_zero_window_adv "TCPFromZeroWindowAdv" "Windows announced that opened from zero.";
         tcp_to_zero_window_adv "TCPToZeroWindowAdv" "Windows announced that closed to zero.";
-        tcp_want_zero_window_adv "TCPWantZeroWindowAdv" "Windows that would have been zero, had the right edge been free to retreat.";
+        tcp_want_zero_window_adv "TCPWantZeroWindowAdv" "Never incremented: only what a window was raised to is kept, and not from what.";
         tcp_syn_retrans "TCPSynRetrans" "SYNs and SYN/ACKs retransmitted.";
-        tcp_orig_data_sent "TCPOrigDataSent" "Segments with data sent for the first time.";
+        tcp_orig_data_sent "TCPOrigDataSent" "Segments with data or FIN sent for the first time.";
         tcp_hystart_train_detect "TCPHystartTrainDetect" "Never incremented: HyStart++ has no train detection.";
         tcp_hystart_train_cwnd "TCPHystartTrainCwnd" "Never incremented: HyStart++ has no train detection.";
         tcp_hystart_delay_detect "TCPHystartDelayDetect" "Slow starts that ended by HyStart++.";
         tcp_hystart_delay_cwnd "TCPHystartDelayCwnd" "Sum of the windows, in segments, at which HyStart++ ended slow start.";
-        tcp_ack_skipped_syn_recv "TCPACKSkippedSynRecv" "Duplicate acknowledgements suppressed in SYN-RECEIVED by their rate limit.";
+        tcp_ack_skipped_syn_recv "TCPACKSkippedSynRecv" "Repeated SYNs that were not answered because of the rate limit.";
         tcp_ack_skipped_paws "TCPACKSkippedPAWS" "Duplicate acknowledgements suppressed for segments that PAWS rejected.";
         tcp_ack_skipped_seq "TCPACKSkippedSeq" "Duplicate acknowledgements suppressed for segments out of the window.";
-        tcp_ack_skipped_fin_wait2 "TCPACKSkippedFinWait2" "Duplicate acknowledgements suppressed in FIN-WAIT-2.";
-        tcp_ack_skipped_time_wait "TCPACKSkippedTimeWait" "Duplicate acknowledgements suppressed in TIME-WAIT.";
+        tcp_ack_skipped_fin_wait2 "TCPACKSkippedFinWait2" "Never incremented: in FIN-WAIT-2 a flow is whole, and counts as in any other state.";
+        tcp_ack_skipped_time_wait "TCPACKSkippedTimeWait" "Duplicate acknowledgements suppressed in TIME-WAIT by their rate limit.";
         tcp_ack_skipped_challenge "TCPACKSkippedChallenge" "Challenge acknowledgements suppressed by their rate limit.";
         tcp_win_probe "TCPWinProbe" "Zero-window probes sent.";
         tcp_keep_alive "TCPKeepAlive" "Keep-alive probes sent.";
-        tcp_mtup_fail "TCPMTUPFail" "Path-MTU probes that were lost.";
-        tcp_mtup_success "TCPMTUPSuccess" "Path-MTU probes that arrived.";
+        tcp_mtup_fail "TCPMTUPFail" "Never incremented: no probes are sent; a path's size is learnt from ICMP and from timeouts.";
+        tcp_mtup_success "TCPMTUPSuccess" "Never incremented: no probes are sent.";
         tcp_delivered "TCPDelivered" "Segments delivered, as acknowledgements tell.";
         tcp_delivered_ce "TCPDeliveredCE" "Segments delivered with a congestion mark.";
-        tcp_zero_window_drop "TCPZeroWindowDrop" "Segments dropped because the announced window was zero.";
-        tcp_rcv_q_drop "TCPRcvQDrop" "In-order segments dropped for want of receive memory.";
+        tcp_zero_window_drop "TCPZeroWindowDrop" "Segments whose data was dropped because the announced window was zero.";
+        tcp_rcv_q_drop "TCPRcvQDrop" "Never incremented: data in order within the announced window always has room.";
         tcp_fast_open_passive_alt_key "TCPFastOpenPassiveAltKey" "Fast Open cookies of the key before the present one.";
         tcp_dsack_recv_segs "TCPDSACKRecvSegs" "Segments that received D-SACKs report.";
         tcp_dsack_ignored_dubious "TCPDSACKIgnoredDubious" "D-SACKs ignored because they report more than was sent again.";
@@ -235,12 +236,12 @@ counters! {
         mp_join_ack_hmac_failure "MPJoinAckHMacFailure" "Wrong HMACs in the third ACK or, at the client, in the SYN/ACK.";
         mp_join_rejected "MPJoinRejected" "Joins that the path manager or a limit refused.";
         mp_join_syn_tx "MPJoinSynTx" "Joins begun by this host.";
-        mp_join_syn_tx_creat_sk_err "MPJoinSynTxCreatSkErr" "Own joins that failed for want of a socket; none here, there is nothing to run out of.";
+        mp_join_syn_tx_creat_sk_err "MPJoinSynTxCreatSkErr" "Never incremented: own joins need no socket that could run out.";
         mp_join_syn_tx_bind_err "MPJoinSynTxBindErr" "Own joins whose local address could not be bound.";
         mp_join_syn_tx_connect_err "MPJoinSynTxConnectErr" "Own joins that could not be connected, mostly for want of a route.";
         dss_not_matching "DSSNotMatching" "New mappings that came while the old one still covered the data.";
-        dss_corruption_fallback "DSSCorruptionFallback" "Fallbacks after a corrupt DSS; none here: data is matched with its mapping once, as it is delivered (`dss_no_match_tcp`).";
-        dss_corruption_reset "DSSCorruptionReset" "Resets after a corrupt DSS; none here, as above.";
+        dss_corruption_fallback "DSSCorruptionFallback" "Never incremented: data is matched with its mapping once, as it is delivered (`dss_no_match_tcp`).";
+        dss_corruption_reset "DSSCorruptionReset" "Never incremented: as `dss_corruption_fallback`.";
         infinite_map_tx "InfiniteMapTx" "Infinite mappings sent.";
         infinite_map_rx "InfiniteMapRx" "Infinite mappings received.";
         dss_no_match_tcp "DSSNoMatchTCP" "Mappings that do not cover the subflow's sequence number.";
@@ -280,12 +281,12 @@ counters! {
         subflow_recover "SubflowRecover" "Stale subflows that came back.";
         snd_wnd_shared "SndWndShared" "Send windows of subflows that were raised to the connection's.";
         rcv_wnd_shared "RcvWndShared" "Windows in sent headers that were raised to the connection's.";
-        rcv_wnd_conflict_update "RcvWndConflictUpdate" "Races of two subflows for the connection's window that one lost; none here, a connection has one owner.";
-        rcv_wnd_conflict "RcvWndConflict" "Races of two subflows for the connection's window that were tried again; none here.";
+        rcv_wnd_conflict_update "RcvWndConflictUpdate" "Never incremented: a connection has one owner, so no two subflows race for its window.";
+        rcv_wnd_conflict "RcvWndConflict" "Never incremented: as `rcv_wnd_conflict_update`.";
         mp_curr_estab "MPCurrEstab" "Gauge: MPTCP connections in ESTABLISHED or CLOSE-WAIT, fallen back ones included.";
         blackhole "Blackhole" "Blackholes of MPTCP detected.";
         mp_capable_data_fallback "MPCapableDataFallback" "Fallbacks because the first data came without a DSS.";
-        md5_sig_fallback "MD5SigFallback" "Fallbacks because of TCP MD5 signatures; none here.";
+        md5_sig_fallback "MD5SigFallback" "Never incremented: there are no TCP MD5 signatures.";
         dss_fallback "DssFallback" "Fallbacks because of a bad or missing DSS.";
         simult_connect_fallback "SimultConnectFallback" "Fallbacks because of a simultaneous open.";
         fallback_failed "FallbackFailed" "Fallbacks that were needed but not allowed any more.";

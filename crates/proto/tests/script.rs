@@ -10,6 +10,10 @@ mod backlog;
 mod close;
 #[path = "script/cookies.rs"]
 mod cookies;
+#[path = "script/counters_ip.rs"]
+mod counters_ip;
+#[path = "script/counters_tcp.rs"]
+mod counters_tcp;
 #[path = "script/ecn.rs"]
 mod ecn;
 #[path = "script/fast_open.rs"]

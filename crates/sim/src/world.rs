@@ -261,7 +261,7 @@ impl World {
         }
         for ((node, seen), spec) in self.nodes.iter().zip(&self.tap.hosts).zip(&self.scenario.hosts) {
             let counters = node.host.counters();
-            let sent = counters.out_segs;
+            let sent = counters.out_segs + counters.retrans_segs;
             if sent != seen.segments_sent {
                 self.violations.push(format!(
                     "{} counts {sent} segments sent, and sent {}",

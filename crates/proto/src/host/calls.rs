@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::ip_counters::{Family, IpEvent, count_ip};
 use super::passive::{Listener, timeouts_within};
 use super::socket::{
     CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo, ListenError, ListenOptions,
@@ -40,7 +41,13 @@ impl Host {
         let address = match wanted {
             Some(local) if local.is_ipv4() == remote.is_ipv4() => local.ip(),
             Some(_) => return Err(ConnectError::AddressNotAvailable),
-            None => self.interfaces.source_for(remote.ip()).ok_or(ConnectError::NoRoute)?,
+            None => match self.interfaces.source_for(remote.ip()) {
+                Some(address) => address,
+                None => {
+                    count_ip(&mut self.counters, Family::of(remote.ip()), IpEvent::NoRoute);
+                    return Err(ConnectError::NoRoute);
+                }
+            },
         };
         let interface = self.interfaces.holding(address).ok_or(ConnectError::AddressNotAvailable)?;
         let port = match options.local.map_or(0, |local| local.port()) {
@@ -82,7 +89,7 @@ impl Host {
         if let Some(key) = local_key {
             self.tokens.insert(key.token(), id);
         }
-        self.time_wait.remove(&tuple);
+        self.counters.time_wait_recycled += u64::from(self.time_wait.remove(&tuple).is_some());
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
         self.counters.active_opens += 1;
         self.touch(now, id);

@@ -6,41 +6,38 @@
 use core::net::SocketAddr;
 
 use bytes::Bytes;
-use polytcp_wire::icmp::{self, IcmpError, IcmpMessage};
-use polytcp_wire::ip::{self, Addresses, IpError, IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP};
+use polytcp_wire::icmp::{self, IcmpError, IcmpFault, IcmpMessage};
+use polytcp_wire::ip::{self, Addresses, IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP};
 use polytcp_wire::tcp;
 use polytcp_wire::virtio::{Checksum, VnetHdr};
 
+use super::ip_counters::{Family, IcmpEvent, IpEvent, count_icmp, count_icmp_error, count_ip, count_refused};
 use super::{FlowRef, FourTuple, Host, REPLIES_MAX};
 use crate::packet::{HEADER_LEN_MAX, HeaderBuf, InterfaceId, Received, Transmit};
 use crate::seq::SeqNum;
 use crate::tcp::segment::{Outgoing, Segment};
-use crate::tcp::time_wait::{TimeWait, TimeWaitVerdict};
+use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::time::Instant;
 
 impl Host {
     /// Takes a packet from an interface.
     pub fn handle_packet(&mut self, now: Instant, interface: InterfaceId, packet: Received) {
-        self.counters.ip_in_receives += 1;
         let Received { vnet, bytes, buffer_bytes } = packet;
+        let family = Family::of_packet(&bytes);
+        count_ip(&mut self.counters, family, IpEvent::Received);
         let parsed = match ip::parse(&bytes) {
             Ok(parsed) => parsed,
-            Err(IpError::Fragment) => {
-                self.counters.ip_reasm_fails += 1;
-                return;
-            }
-            Err(_) => {
-                self.counters.ip_in_hdr_errors += 1;
-                return;
-            }
+            Err(error) => return count_refused(&mut self.counters, family, error),
         };
         let addresses = parsed.header.addresses;
         // RFC 1122 §3.2.1.3: nobody answers to or from an address that names no single host.
         if self.interfaces.holding(addresses.dst()).is_none() || !is_unicast(addresses.src()) {
-            self.counters.ip_in_addr_errors += 1;
-            return;
+            return count_ip(&mut self.counters, family, IpEvent::NotOurs);
         }
         let payload = bytes.slice(parsed.payload_offset..parsed.total_len);
+        let is_spoken = matches!(parsed.header.protocol, PROTOCOL_TCP | PROTOCOL_ICMP | PROTOCOL_ICMPV6);
+        let event = if is_spoken { IpEvent::Delivered } else { IpEvent::UnknownProtocol };
+        count_ip(&mut self.counters, family, event);
         match parsed.header.protocol {
             PROTOCOL_TCP => {
                 self.handle_tcp(now, interface, &parsed.header, vnet, &payload, buffer_bytes);
@@ -125,11 +122,20 @@ impl Host {
             match entry.handle_segment(now, segment) {
                 TimeWaitVerdict::Ignore => return,
                 TimeWaitVerdict::Answer(answer) => {
+                    self.counters.paws_timewait += u64::from(entry.fails_paws(segment));
+                    let mut entry = entry;
                     if segment.is_fin() {
                         // RFC 9293 §3.10.7.4, eighth check: the clock starts anew.
-                        let expires_at = now + self.config.tcp.time_wait;
-                        self.time_wait.insert(tuple, TimeWait { expires_at, ..entry });
+                        entry.expires_at = now + self.config.tcp.time_wait;
+                    } else if segment.payload.is_empty() {
+                        // Two sides that each find the other's acknowledgement wrong must not answer for ever.
+                        if now < entry.answer_allowed_at {
+                            self.counters.tcp_ack_skipped_time_wait += 1;
+                            return;
+                        }
+                        entry.answer_allowed_at = now + self.config.tcp.invalid_ratelimit;
                     }
+                    self.time_wait.insert(tuple, entry);
                     self.reply(interface, tuple.local, tuple.remote, &answer);
                     return;
                 }
@@ -158,6 +164,8 @@ impl Host {
     }
 
     fn handle_icmp(&mut self, now: Instant, interface: InterfaceId, addresses: &Addresses, bytes: &[u8]) {
+        let family = Family::of(addresses.src());
+        count_icmp(&mut self.counters, family, IcmpEvent::Received);
         let message = match addresses {
             Addresses::V4 { .. } => icmp::parse_v4(bytes),
             Addresses::V6 { .. } => icmp::parse_v6(addresses, bytes),
@@ -166,9 +174,13 @@ impl Host {
             Ok(IcmpMessage::EchoRequest { ident, seq, data }) => {
                 self.answer_echo(interface, addresses, ident, seq, data);
             }
-            Ok(IcmpMessage::Error { kind, original }) => self.handle_icmp_error(now, kind, &original),
+            Ok(IcmpMessage::Error { kind, original }) => {
+                count_icmp_error(&mut self.counters, family, kind);
+                self.handle_icmp_error(now, kind, &original);
+            }
             Ok(_) => {}
-            Err(_) => self.counters.icmp_in_errors += 1,
+            Err(IcmpFault::Checksum) => count_icmp(&mut self.counters, family, IcmpEvent::WrongChecksum),
+            Err(IcmpFault::Truncated) => count_icmp(&mut self.counters, family, IcmpEvent::Malformed),
         }
     }
 
@@ -180,9 +192,10 @@ impl Host {
         seq: u16,
         data: &[u8],
     ) {
-        self.counters.icmp_in_echos += 1;
+        let family = Family::of(addresses.src());
+        count_icmp(&mut self.counters, family, IcmpEvent::Echo);
         if self.replies.len() >= REPLIES_MAX {
-            return;
+            return count_ip(&mut self.counters, family, IpEvent::NotSent);
         }
         let reply = addresses.reversed();
         let protocol = match reply {
@@ -204,7 +217,8 @@ impl Host {
         let ip_len = ip_header.emit(&mut header.storage()[..]);
         header.set_len(ip_len);
         let vnet = VnetHdr::default();
-        self.counters.icmp_out_echo_reps += 1;
+        count_icmp(&mut self.counters, family, IcmpEvent::EchoReplied);
+        count_ip(&mut self.counters, family, IpEvent::Sent);
         self.replies.push_back(Transmit { interface, vnet, header, payload: Bytes::from(message) });
     }
 

@@ -6,6 +6,7 @@ use polytcp_wire::ip::{Addresses, IpHeader, PROTOCOL_TCP};
 use polytcp_wire::tcp::{self, CHECKSUM_OFFSET, TcpFlags, TcpHeader};
 use polytcp_wire::virtio::{Checksum, Segmentation, SegmentationKind, VnetHdr};
 
+use super::ip_counters::{Family, IpEvent, count_ip};
 use super::{Host, REPLIES_MAX};
 use crate::mptcp::connection::Emission;
 use crate::packet::{HeaderBuf, InterfaceId, Transmit};
@@ -37,8 +38,12 @@ impl Host {
     /// The packet of a segment; `None` when its interface is gone or down.
     pub(super) fn packet(&mut self, emission: &Emission) -> Option<Transmit> {
         let Emission { interface, local, remote, segment } = emission;
-        let packet = self.build(*interface, *local, *remote, segment)?;
-        self.count_sent(segment);
+        let Some(packet) = self.build(*interface, *local, *remote, segment) else {
+            count_ip(&mut self.counters, Family::of(remote.ip()), IpEvent::NotSent);
+            self.counters.tcp_retrans_fail += u64::from(segment.repeats);
+            return None;
+        };
+        self.count_sent(Family::of(remote.ip()), segment);
         Some(packet)
     }
 
@@ -50,16 +55,29 @@ impl Host {
         remote: SocketAddr,
         segment: &Outgoing,
     ) {
-        if self.replies.len() < REPLIES_MAX {
-            let Some(packet) = self.build(interface, local, remote, segment) else { return };
-            self.count_sent(segment);
-            self.replies.push_back(packet);
-        }
+        let family = Family::of(remote.ip());
+        let has_room = self.replies.len() < REPLIES_MAX;
+        let Some(packet) = has_room.then(|| self.build(interface, local, remote, segment)).flatten() else {
+            return count_ip(&mut self.counters, family, IpEvent::NotSent);
+        };
+        self.count_sent(family, segment);
+        self.replies.push_back(packet);
     }
 
-    fn count_sent(&mut self, segment: &Outgoing) {
-        self.counters.out_segs += 1;
-        self.counters.out_rsts += u64::from(segment.flags.contains(TcpFlags::RST));
+    /// A segment is a new one or a repeated one, never both (RFC 4022, tcpOutSegs).
+    fn count_sent(&mut self, family: Family, segment: &Outgoing) {
+        let counters = &mut self.counters;
+        count_ip(counters, family, IpEvent::Sent);
+        let segments = segment.wire_segments();
+        if segment.repeats {
+            counters.retrans_segs += segments;
+            counters.tcp_syn_retrans += u64::from(segment.flags.contains(TcpFlags::SYN));
+        } else {
+            counters.out_segs += segments;
+            let has_data = !segment.payload.is_empty() || segment.flags.contains(TcpFlags::FIN);
+            counters.tcp_orig_data_sent += if has_data { segments } else { 0 };
+        }
+        counters.out_rsts += u64::from(segment.flags.contains(TcpFlags::RST));
     }
 
     fn build(

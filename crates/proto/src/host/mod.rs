@@ -32,6 +32,7 @@ pub mod drive;
 mod emit;
 mod fast_open;
 pub mod interface;
+mod ip_counters;
 mod passive;
 mod path_mtus;
 mod paths;
@@ -118,6 +119,8 @@ struct Tenant {
     is_ready: bool,
     /// It is in the gauge of established MPTCP connections.
     is_counted: bool,
+    /// Its subflows in the gauge of established flows.
+    counted_flows: u64,
     /// Its timer entries, the earliest last. One is added only when it is earlier than all, so that there
     /// are never more than the deadlines that were once in force together.
     armed: Vec<Instant>,
@@ -398,8 +401,13 @@ impl Host {
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
-        slot.tenant =
-            Some(Box::new(Tenant { connection, is_ready: false, is_counted: false, armed: Vec::new() }));
+        slot.tenant = Some(Box::new(Tenant {
+            connection,
+            is_ready: false,
+            is_counted: false,
+            counted_flows: 0,
+            armed: Vec::new(),
+        }));
         ConnectionId { index, generation: slot.generation }
     }
 
@@ -411,9 +419,10 @@ impl Host {
             self.tokens.remove(&token);
         }
         let slot = &mut self.slots[id.index as usize];
-        let counted = slot.tenant.as_ref().is_some_and(|tenant| tenant.is_counted);
-        self.counters.mp_curr_estab -= u64::from(counted);
-        slot.tenant = None;
+        if let Some(tenant) = slot.tenant.take() {
+            self.counters.mp_curr_estab -= u64::from(tenant.is_counted);
+            self.counters.curr_estab -= tenant.counted_flows;
+        }
         slot.generation = slot.generation.wrapping_add(1);
         self.free_slots.push(id.index);
     }
@@ -465,11 +474,15 @@ impl Host {
         }
     }
 
-    /// Keeps the gauge of MPTCP connections in ESTABLISHED or CLOSE-WAIT, fallen back ones included.
+    /// Keeps the gauges of flows and of MPTCP connections, fallen back ones included, in ESTABLISHED or CLOSE-WAIT.
     fn count_established(&mut self, id: ConnectionId) {
         let Some(tenant) = self.tenant_mut(id) else { return };
         let counts = tenant.connection.is_mptcp_established();
         let was = core::mem::replace(&mut tenant.is_counted, counts);
+        let flows = tenant.connection.subflows.iter().filter(|s| s.is_established()).count() as u64;
+        let flows_were = core::mem::replace(&mut tenant.counted_flows, flows);
+        self.counters.curr_estab += flows;
+        self.counters.curr_estab -= flows_were;
         self.counters.mp_curr_estab += u64::from(counts);
         self.counters.mp_curr_estab -= u64::from(was);
     }
@@ -486,7 +499,7 @@ impl Host {
         while self.time_wait.len() >= self.config.tcp.time_wait_max
             && let Some((_, oldest)) = self.time_wait_order.pop_front()
         {
-            self.time_wait.remove(&oldest);
+            self.counters.tcp_time_wait_overflow += u64::from(self.time_wait.remove(&oldest).is_some());
         }
         self.time_wait_order.push_back((entry.expires_at, tuple));
         self.time_wait.insert(tuple, entry);

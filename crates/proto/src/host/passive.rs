@@ -532,6 +532,8 @@ impl Host {
             OpeningVerdict::Ignore => {
                 if half.opening.deadline() <= now {
                     self.half_open_ready.push_back(tuple);
+                } else {
+                    self.counters.tcp_ack_skipped_syn_recv += u64::from(segment.is_syn());
                 }
             }
             OpeningVerdict::Answer(answer) => self.reply(interface, tuple.local, tuple.remote, &answer),

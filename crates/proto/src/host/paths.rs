@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use polytcp_wire::mptcp::{AddAddr, AddAddrAuth, AddressIds};
 
 use super::fast_open::KnownServer;
+use super::ip_counters::{Family, IpEvent, count_ip};
 use super::{ConnectionId, FlowRef, FourTuple, Host, tenant_in};
 use crate::mptcp::connection::{Connection, Notice, Role};
 use crate::mptcp::fallback::FallbackReason;
@@ -324,6 +325,9 @@ impl Host {
         let usable = |address: &IpAddr| !to_ourselves && self.interfaces.usable(*address);
         let Some(address) = address.filter(usable) else {
             self.counters.mp_join_syn_tx_connect_err += 1;
+            if !to_ourselves {
+                count_ip(&mut self.counters, Family::of(remote.ip()), IpEvent::NoRoute);
+            }
             return;
         };
         let local_id = match local {

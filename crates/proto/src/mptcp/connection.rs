@@ -586,6 +586,8 @@ impl Connection {
         let subflow = self.subflows.remove(index);
         self.scheduler.on_subflows_changed();
         self.opportunistic_at = None;
+        ctx.counters.attempt_fails += u64::from(subflow.flow().is_none());
+        ctx.counters.estab_resets += u64::from(subflow.is_established());
         if self.closed.len() == CLOSED_MAX {
             self.closed.pop_front();
         }

@@ -112,6 +112,7 @@ impl Connection {
             return;
         }
         let first = self.subflows[index].id == 1;
+        ctx.counters.tcp_abort_on_timeout += 1;
         // ETIMEDOUT
         self.remove_subflow(ctx, index, None, 110);
         if first {

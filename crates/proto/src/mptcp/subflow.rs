@@ -14,7 +14,7 @@ use super::reinject::Reinject;
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
 use crate::seq::Dsn;
-use crate::tcp::flow::Flow;
+use crate::tcp::flow::{Flow, State};
 use crate::tcp::opening::Opening;
 use crate::time::Instant;
 
@@ -255,6 +255,11 @@ impl Subflow {
             Phase::Open(flow) => Some(flow),
             Phase::Opening { .. } => None,
         }
+    }
+
+    /// In ESTABLISHED or CLOSE-WAIT.
+    pub fn is_established(&self) -> bool {
+        self.flow().is_some_and(|flow| matches!(flow.state(), State::Established | State::CloseWait))
     }
 
     /// Memory that it holds: out of order, and in a mapping that is not whole.

@@ -90,6 +90,11 @@ impl AckState {
         }
     }
 
+    /// What is due was put off until now.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        matches!(self.due, Due::At(at) if at <= now)
+    }
+
     /// When a delayed acknowledgement has to leave.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.due {

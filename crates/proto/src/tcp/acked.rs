@@ -12,7 +12,6 @@ use super::recovery::undo::Undo;
 use super::recovery::{Episode, TimerKind};
 use super::segment::Segment;
 use crate::seq::SeqNum;
-use crate::time::Instant;
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// Processes acknowledgement, window and options of an acceptable segment. `None`: the segment has
@@ -64,7 +63,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             .any(|option| !matches!(option, MptcpOption::Dss(dss) if !dss.data_fin));
         let prior_in_flight = self.snd.board.in_flight();
         self.snd.rate.before_ack(env.now, prior_in_flight);
+        env.counters.tcp_pure_acks += u64::from(segment.seq_len() == 0);
         let delivered = self.take_delivered(env, segment);
+        env.counters.tcp_delivered += u64::from(delivered.bytes.div_ceil(u32::from(self.snd.mss).max(1)));
         if segment.ack.after(snd_una) {
             self.on_cumulative_progress(env, segment, ext);
         } else if !self.sack
@@ -75,7 +76,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             // every acknowledgement and tells nothing.
             && !has_signal
         {
-            self.on_duplicate_ack(env.now);
+            self.on_duplicate_ack(env);
         }
         if let Some(sample) = self.round_trip(env.now, &delivered) {
             self.rtt.on_sample(sample, env.now);
@@ -119,30 +120,32 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// Fast retransmit without SACK (RFC 5681 §3.2, RFC 6582).
-    fn on_duplicate_ack(&mut self, now: Instant) {
+    fn on_duplicate_ack(&mut self, env: &mut Env<'_>) {
         self.recovery.duplicate_acks = self.recovery.duplicate_acks.saturating_add(1);
         if self.recovery.duplicate_acks == 3 {
-            self.mark_front_lost(now);
+            self.mark_front_lost(env);
         }
     }
 
-    fn mark_front_lost(&mut self, now: Instant) {
+    fn mark_front_lost(&mut self, env: &mut Env<'_>) {
         let mss = u32::from(self.snd.mss);
         self.snd.board.split_at(0, mss);
         let SendHalf { board, rate, .. } = &mut self.snd;
         if let Some(sent) = board.get(0).filter(|sent| sent.is_in_flight()) {
             rate.on_lost(sent.len);
-            self.cc.on_segment_lost(&LostSegment::new(now, sent, rate));
+            env.counters.tcp_lost_retransmit += u64::from(sent.in_retransmission);
+            self.cc.on_segment_lost(&LostSegment::new(env.now, sent, rate));
         }
         board.mark_lost(0);
     }
 
     /// Everything that is on the way counts as lost: the retransmission timer ran out.
-    pub(super) fn mark_all_lost(&mut self, now: Instant) {
+    pub(super) fn mark_all_lost(&mut self, env: &mut Env<'_>) {
         let SendHalf { board, rate, .. } = &mut self.snd;
         for sent in board.iter().filter(|sent| sent.is_in_flight()) {
             rate.on_lost(sent.len);
-            self.cc.on_segment_lost(&LostSegment::new(now, sent, rate));
+            env.counters.tcp_lost_retransmit += u64::from(sent.in_retransmission);
+            self.cc.on_segment_lost(&LostSegment::new(env.now, sent, rate));
         }
         board.mark_all_lost();
     }
@@ -160,9 +163,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let snd_una = self.snd.board.snd_una();
         if !self.sack && delivered.bytes > 0 && matches!(self.recovery.episode, Episode::Fast { .. }) {
             // RFC 6582 §3.2 step 5: a partial acknowledgement reveals the next loss.
-            self.mark_front_lost(now);
+            self.mark_front_lost(env);
         }
-        let newly_lost = self.detect_losses(now);
+        let newly_lost = self.detect_losses(env);
         let ecn_echo = self.echoes_mark(segment);
         if ecn_echo {
             let segments = delivered.bytes.div_ceil(u32::from(self.snd.mss).max(1));
@@ -191,6 +194,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => {
                 if delivered.bytes > 0 {
                     let cwnd_limited = self.snd.usage.is_limited(self.cc.cwnd(), self.cc.in_slow_start());
+                    let is_first_slow_start = self.cc.ssthresh() == u32::MAX && !steers_recovery;
                     self.cc.on_ack(&AckSample {
                         now,
                         acked_bytes: delivered.bytes,
@@ -207,6 +211,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                         ecn_echo,
                         siblings,
                     });
+                    // Only HyStart++ ends the first slow start by an acknowledgement.
+                    if is_first_slow_start && self.cc.ssthresh() != u32::MAX {
+                        env.counters.tcp_hystart_delay_detect += 1;
+                        env.counters.tcp_hystart_delay_cwnd += u64::from(self.cc.cwnd() / mss.max(1));
+                    }
                 }
             }
         }
@@ -214,7 +223,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// Marks what RACK judges lost, and remembers when the next one would be. Returns newly lost octets.
-    pub(super) fn detect_losses(&mut self, now: Instant) -> u32 {
+    pub(super) fn detect_losses(&mut self, env: &mut Env<'_>) -> u32 {
+        let now = env.now;
         if !self.sack || (self.snd.board.sacked_bytes() == 0 && self.snd.board.retransmitted_bytes() == 0) {
             return 0;
         }
@@ -227,6 +237,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             let verdict = judge(sent);
             if verdict == Judgement::Lost {
                 rate.on_lost(sent.len);
+                env.counters.tcp_lost_retransmit += u64::from(sent.in_retransmission);
                 cc.on_segment_lost(&LostSegment::new(now, sent, rate));
             }
             verdict

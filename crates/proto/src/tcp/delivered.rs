@@ -103,8 +103,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             let una = self.snd.board.snd_una();
             news.sort_unstable_by_key(|block| SeqNum(block.left).saturating_since(una));
             let rack = &mut self.recovery.rack;
+            let snd_nxt = self.snd.board.snd_nxt();
             for block in news {
                 let (left, right) = (SeqNum(block.left), SeqNum(block.right));
+                let is_old = left.before(right) && !right.after(una);
+                let is_valid = left.after(una) && left.before(right) && !right.after(snd_nxt);
+                env.counters.tcp_sack_discard += u64::from(!is_old && !is_valid);
                 self.snd.board.sack(left, right, |sent| out.on(&context, rack, sent));
             }
         }
@@ -141,6 +145,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.recovery.rack.on_duplicate_report(snd_una, self.snd.board.snd_nxt());
         }
         match &mut self.recovery.undo {
+            Some(undo) if undo.is_older(right) => env.counters.tcp_dsack_ignored_old += 1,
             Some(undo) => undo.on_duplicate(Span::new(left, right), snd_una),
             None => env.counters.tcp_dsack_ignored_no_undo += 1,
         }

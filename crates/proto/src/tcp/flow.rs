@@ -139,6 +139,8 @@ pub(super) struct ReceiveHalf<H> {
     pub(super) nxt: SeqNum,
     /// Right edge announced; never moves back.
     pub(super) adv: SeqNum,
+    /// The window announced last was zero.
+    pub(super) is_shut: bool,
     pub(super) wscale: u8,
     pub(super) out_of_order: Reassembly<SeqNum, H>,
     /// Where the peer's FIN is, once seen; it counts when everything before it came.
@@ -253,6 +255,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             rcv: ReceiveHalf {
                 nxt: rcv_nxt,
                 adv: rcv_nxt + agreed.rcv_wnd,
+                is_shut: false,
                 wscale: agreed.rcv_wscale,
                 out_of_order: Reassembly::new(OUT_OF_ORDER_ENTRIES_MAX),
                 fin_at: None,
@@ -510,7 +513,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             if segment.is_syn() {
                 env.counters.tcp_syn_challenge += 1;
             }
-            self.report_duplicate(&segment);
+            self.report_duplicate(env, &segment);
+            let edge = self.rcv.adv.max(self.rcv.nxt);
+            env.counters.beyond_window += u64::from(!segment.is_syn() && segment.end().after(edge));
             // A repeated SYN/ACK lacks our third ACK: it is answered at once.
             let handshake = segment.is_syn() && segment.seq == self.irs;
             let has_data = handshake || !segment.payload.is_empty() || segment.is_fin();
@@ -567,6 +572,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             rcv_nxt: self.rcv.nxt,
             timestamps: self.stamps.map(|s| AgreedTimestamps { offset: s.offset, recent: s.recent }),
             expires_at,
+            answer_allowed_at: Instant::ZERO,
         }
     }
 

@@ -312,10 +312,11 @@ impl Opening {
             self.rto = (self.rto * 2).min(SYN_RTO_MAX);
         }
         self.deadline = now + self.rto;
-        let segment = self.syn(now, write_extra);
+        let mut segment = self.syn(now, write_extra);
         if self.sent == 1 {
             self.syn_data = segment.payload.len() as u32;
         }
+        segment.repeats = self.sent > 1;
         Some(segment)
     }
 

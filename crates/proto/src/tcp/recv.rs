@@ -6,6 +6,8 @@ use polytcp_wire::tcp_option::SackBlock;
 use super::extension::{Abort, Extension};
 use super::flow::{Env, Flow, OwnFin};
 use super::segment::Segment;
+use crate::ranges::Span;
+use crate::seq::SeqNum;
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// RFC 9293 §3.10.7.4, first check: some of the segment lies in the window that was announced.
@@ -30,11 +32,25 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// RFC 2883 §4.1: what came wholly twice is reported in the next acknowledgement.
-    pub(super) fn report_duplicate(&mut self, segment: &Segment) {
-        if self.sack && !segment.payload.is_empty() && !segment.end().after(self.rcv.nxt) {
-            let right = segment.seq + segment.payload.len() as u32;
-            self.acks.duplicate = Some(SackBlock { left: segment.seq.0, right: right.0 });
+    pub(super) fn report_duplicate(&mut self, env: &mut Env<'_>, segment: &Segment) {
+        if segment.seq_len() > 0 && segment.seq.before(self.rcv.nxt) && !segment.is_syn() {
+            env.counters.delayed_ack_lost += 1;
         }
+        if !segment.payload.is_empty() && !segment.end().after(self.rcv.nxt) {
+            self.note_duplicate(env, Span::new(segment.seq, segment.seq + segment.payload.len() as u32));
+        }
+    }
+
+    /// The next acknowledgement reports that `span` came twice.
+    fn note_duplicate(&mut self, env: &mut Env<'_>, span: Span<SeqNum>) {
+        if !self.sack {
+            return;
+        }
+        match span.start.before(self.rcv.nxt) {
+            true => env.counters.tcp_dsack_old_sent += 1,
+            false => env.counters.tcp_dsack_ofo_sent += 1,
+        }
+        self.acks.duplicate = Some(SackBlock { left: span.start.0, right: span.end.0 });
     }
 
     /// Takes payload and FIN of an acceptable segment and hands on what is in order.
@@ -81,6 +97,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let beyond = (seq + payload.len() as u32).saturating_since(self.rcv.adv);
         payload.truncate(payload.len().saturating_sub(beyond as usize));
         if payload.is_empty() {
+            env.counters.tcp_zero_window_drop += 1;
             self.acks.at_once();
             return Ok(());
         }
@@ -95,9 +112,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         if seq.before(self.rcv.nxt) {
             let right = (seq + payload.len() as u32).min(self.rcv.nxt);
-            if self.sack {
-                self.acks.duplicate = Some(SackBlock { left: seq.0, right: right.0 });
-            }
+            self.note_duplicate(env, Span::new(seq, right));
             self.acks.at_once();
         }
         let fills_hole = !seq.after(self.rcv.nxt);
@@ -105,9 +120,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !fills_hole {
             env.counters.tcp_ofo_queue += u64::from(inserted.new_bytes > 0);
             env.counters.tcp_ofo_drop += u64::from(inserted.refused_bytes > 0);
+            env.counters.tcp_ofo_merge += u64::from(inserted.duplicate_bytes > 0);
         }
-        if let (Some(span), true) = (inserted.duplicate, self.sack) {
-            self.acks.duplicate = Some(SackBlock { left: span.start.0, right: span.end.0 });
+        if let Some(span) = inserted.duplicate {
+            self.note_duplicate(env, span);
         }
         // RFC 5681 §4.2: out of order, or filling a hole: the peer's recovery waits for it.
         self.acks.at_once();

@@ -98,6 +98,8 @@ pub struct Outgoing {
     pub mss: u16,
     /// The ECN bits of the IP header.
     pub ecn: u8,
+    /// Its numbers were sent before: it counts as a retransmission.
+    pub repeats: bool,
 }
 
 impl Outgoing {
@@ -112,7 +114,13 @@ impl Outgoing {
             payload: Bytes::new(),
             mss: u16::MAX,
             ecn: 0,
+            repeats: false,
         }
+    }
+
+    /// Segments on the wire: more than one when the device cuts it.
+    pub fn wire_segments(&self) -> u64 {
+        self.payload.len().div_ceil(usize::from(self.mss).max(1)).max(1) as u64
     }
 
     /// The reset that answers `segment` where there is no connection (RFC 9293 §3.10.7.1); `None` when

@@ -42,6 +42,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         self.note_starved(env.now);
         if self.acks.is_due(env.now) || ext.wants_ack() {
+            env.counters.delayed_acks += u64::from(self.acks.is_late(env.now));
             return Some(self.send_ack(env, ext, self.snd.board.snd_nxt()));
         }
         None
@@ -176,7 +177,6 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.totals.bytes_sent += u64::from(len);
         self.totals.bytes_retransmitted += u64::from(len);
         self.totals.retransmissions += 1;
-        env.counters.retrans_segs += 1;
         let stamp = self.timestamp(env.now).map(|ts| ts.val);
         if let Some(undo) = &mut self.recovery.undo {
             undo.on_resent(numbers, stamp);
@@ -189,7 +189,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             Episode::Loss { .. } => env.counters.tcp_slow_start_retrans += 1,
             Episode::Open => {}
         }
-        let out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        let mut out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        out.repeats = true;
         self.after_send(env, len);
         Some(out)
     }
@@ -322,7 +323,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let mut out = Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK | self.echo_flag(), self.announce(ext));
+        let mut out =
+            Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK | self.echo_flag(), self.announce(env, ext));
         self.write_options(env, ext, Carrier::Ack, u16::MAX, &mut out);
         self.acks.on_sent(self.rcv.nxt);
         out
@@ -347,7 +349,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if self.snd.queue.is_empty() && !bytes.is_empty() {
             flags |= TcpFlags::PSH;
         }
-        let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(ext));
+        let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(env, ext));
         let carrier = if bytes.is_empty() {
             Carrier::Ack
         } else {
@@ -365,7 +367,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// The window field, and what it promises (RFC 7323 §2.3).
-    fn announce<X>(&mut self, ext: &mut X) -> u16
+    fn announce<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> u16
     where
         X: Extension<Sent = S, Held = H>,
     {
@@ -373,6 +375,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let window = ext.window_bytes(shift, self.rcv.nxt == self.acks.last_ack_sent);
         let field = u16::try_from(window >> shift).unwrap_or(u16::MAX);
         self.rcv.adv = self.rcv.adv.max(self.rcv.nxt + (u32::from(field) << shift));
+        let was_shut = core::mem::replace(&mut self.rcv.is_shut, field == 0);
+        env.counters.tcp_to_zero_window_adv += u64::from(!was_shut && self.rcv.is_shut);
+        env.counters.tcp_from_zero_window_adv += u64::from(was_shut && !self.rcv.is_shut);
         field
     }
 

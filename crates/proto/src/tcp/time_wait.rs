@@ -20,6 +20,8 @@ pub struct TimeWait {
     pub timestamps: Option<AgreedTimestamps>,
     /// When the four-tuple is free again.
     pub expires_at: Instant,
+    /// Before this, what has neither data nor FIN is not answered (Linux's `tcp_invalid_ratelimit`).
+    pub answer_allowed_at: Instant,
 }
 
 /// What a segment means to a four-tuple in TIME-WAIT.
@@ -34,6 +36,12 @@ pub enum TimeWaitVerdict {
 }
 
 impl TimeWait {
+    /// RFC 7323 §5.3 R1: older than what came last.
+    pub fn fails_paws(&self, segment: &Segment) -> bool {
+        let stamps = self.timestamps.zip(segment.options.timestamps);
+        stamps.is_some_and(|(own, ts)| SeqNum(ts.val).before(SeqNum(own.recent)))
+    }
+
     /// Judges a segment. Resets are ignored (RFC 1337).
     pub fn handle_segment(&self, now: Instant, segment: &Segment) -> TimeWaitVerdict {
         if segment.is_rst() {
@@ -87,6 +95,7 @@ mod tests {
             rcv_nxt: SeqNum(100),
             timestamps: None,
             expires_at: Instant::ZERO,
+            answer_allowed_at: Instant::ZERO,
         };
         let fin = wait.handle_segment(Instant::ZERO, &segment(99, TcpFlags::FIN | TcpFlags::ACK));
         assert!(matches!(fin, TimeWaitVerdict::Answer(out) if out.ack == SeqNum(100)));

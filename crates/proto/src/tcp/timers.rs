@@ -90,7 +90,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 TimerKind::Probe => self.on_probe_timeout(env),
                 TimerKind::Reorder => {
                     let in_flight = self.snd.board.in_flight();
-                    self.detect_losses(env.now);
+                    self.detect_losses(env);
                     if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
                         self.enter_fast_recovery(env, in_flight);
                         // The first retransmission leaves at once (RFC 6937 §3.1).
@@ -105,11 +105,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     self.window_probes = self.window_probes.saturating_add(1);
                     let waited = env.now.since(self.window_probed_at);
                     if self.is_given_up(waited, self.window_probes, env.config.retries2) {
+                        env.counters.tcp_abort_on_timeout += 1;
                         return Some(End::TimedOut);
                     }
                     if self.window_room() > 0 {
                         self.snd.silly_window_override = true;
                     } else {
+                        env.counters.tcp_win_probe += 1;
                         self.snd.probe = true;
                     }
                     self.rtt.on_rto();
@@ -146,6 +148,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.recovery.timeouts = self.recovery.timeouts.saturating_add(1);
         let waited = self.snd.board.get(0).map(|sent| env.now.since(sent.first_sent)).unwrap_or_default();
         if self.is_given_up(waited, self.recovery.timeouts, env.config.retries2) {
+            env.counters.tcp_abort_on_timeout += 1;
             return Some(End::TimedOut);
         }
         self.recovery.suspect();
@@ -160,9 +163,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.note_reduction();
         if self.snd.board.is_reneging() {
             // RFC 2018 §8: after a timeout, what was only reported selectively may be gone.
+            env.counters.tcp_sack_reneging += 1;
             self.snd.board.clear_sacked();
         }
-        self.mark_all_lost(env.now);
+        self.mark_all_lost(env);
         self.suspect_size(env);
         self.cc.on_rto(env.now, in_flight, first);
         self.rtt.on_rto();
@@ -208,6 +212,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             None => self.keepalive_probes >= env.config.keepalive_probes,
         };
         if over {
+            env.counters.tcp_abort_on_timeout += 1;
             return Some(End::TimedOut);
         }
         env.counters.tcp_keep_alive += 1;

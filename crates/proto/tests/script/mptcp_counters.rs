@@ -93,3 +93,50 @@ fn a_second_announcement_on_one_packet_is_dropped() {
     s.receives(ack(1, 1).dack(1).remove_addr(&[7]).remove_addr(&[8])).sends_nothing();
     assert_eq!((s.count("RmAddr"), s.count("RmAddrDrop")), (1, 1));
 }
+
+fn counts<const N: usize>(s: &Script, names: [&str; N]) -> [u64; N] {
+    names.map(|name| s.count(name))
+}
+
+#[test]
+fn the_ends_of_a_handshake_are_counted_where_they_are_reached() {
+    let names = ["MPCapableSYNRX", "MPCapableACKRX", "MPCapableSYNACKRX", "MPCapableFallbackSYNACK"];
+    assert_eq!(counts(&Script::accepted(), names), [1, 1, 0, 0]);
+    assert_eq!(counts(&Script::connected(), names), [0, 0, 1, 0]);
+    let mut s = Script::connecting();
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460)).sends(ack(1, 1).plain());
+    assert_eq!(counts(&s, names), [0, 0, 0, 1]);
+    let mut s = Script::connecting();
+    s.sends(syn().mpc()).receives(syn().mss(1460).mpc());
+    s.ignores();
+    assert_eq!(s.count("SimultConnectFallback"), 1);
+}
+
+#[test]
+fn an_abort_is_counted_once_for_each_subflow_that_it_resets() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.aborts();
+    s.ignores();
+    assert_eq!(counts(&s, ["MPFastcloseTx", "MPRstTx"]), [2, 2]);
+}
+
+#[test]
+fn an_echo_is_counted_as_sent() {
+    let mut s = Script::connected();
+    s.receives(ack(1, 1).dack(1).add_addr(3, peer_ip(1))).sends(ack(1, 1).echo(3, peer_ip(1)));
+    assert_eq!(counts(&s, ["AddAddr", "EchoAddTx", "AddAddrTx"]), [1, 1, 0]);
+}
+
+#[test]
+fn a_subflow_that_its_endpoint_takes_along_is_counted() {
+    let mut s = Script::connected();
+    let endpoint = Endpoint::new(host_ip(1), EndpointFlags::SUBFLOW);
+    s.command(&PmCommand::SetLimits { subflows: Some(2), add_addr_accepted: None });
+    s.command(&PmCommand::AddAddr(endpoint));
+    s.ignores();
+    let (now, id) = (s.now, polytcp_proto::pm::command::AddressId(1));
+    s.host.command(now, &PmCommand::DelAddr { id, address: None }).expect("it is there");
+    assert_eq!(s.count("RmSubflow"), 1);
+}

@@ -36,6 +36,11 @@ impl Undo {
         resent.unreported = resent.unreported.saturating_add(len);
     }
 
+    /// What ends at `end` was acknowledged before the reduction, and tells nothing of it.
+    pub(crate) fn is_older(&self, end: SeqNum) -> bool {
+        !end.after(self.marker)
+    }
+
     /// The peer reports that it has `span` twice; everything before `snd_una` is acknowledged.
     pub(crate) fn on_duplicate(&mut self, span: Span<SeqNum>, snd_una: SeqNum) {
         let counts = span.end.after(self.marker) && !span.end.after(snd_una);

@@ -583,8 +583,9 @@ impl Host {
             Purpose::Capable(key) => {
                 let key = *key;
                 let remote = understood_capable(&segment.options.mptcp).and_then(|c| acked_key(&c, key));
-                if remote.is_none() && segment.seq != agreed.irs + 1 {
-                    // Data that overtook the third ACK: keys are in what comes first.
+                if remote.is_none() && (segment.seq != agreed.irs + 1 || is_later(&segment)) {
+                    // It overtook the third ACK, or that was lost: keys are in what comes first, or once more in
+                    // the answer to our next SYN/ACK.
                     return;
                 }
                 self.complete_first(now, arrival, segment, agreed, Some((key, remote)));
@@ -724,6 +725,14 @@ impl Host {
         self.keep_to_mtu(now, join.connection, subflow);
         self.touch(now, join.connection);
     }
+}
+
+/// A segment of a peer that takes the connection for MPTCP, on a path that lets its options pass.
+///
+/// Deviation: RFC 8684 §3.1 falls back when MP_CAPABLE is missing here, and so does Linux. A lost or late third ACK
+/// would cost the connection its MPTCP; so it costs a repetition of our SYN/ACK.
+fn is_later(segment: &Segment) -> bool {
+    segment.options.mptcp.iter().any(|option| matches!(option, MptcpOption::Dss(_) | MptcpOption::AddAddr(_)))
 }
 
 fn is_syn_form(capable: Capable) -> bool {

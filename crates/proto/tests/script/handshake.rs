@@ -41,6 +41,18 @@ fn the_first_data_with_mp_capable_stands_for_a_lost_third_ack() {
     assert!(s.is_mptcp());
 }
 
+/// The third ACK is lost, or late: what follows it says that the peer speaks MPTCP, and has to wait for the keys.
+#[test]
+fn what_overtakes_the_third_ack_with_an_option_of_mptcp_does_not_make_plain_tcp() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(7).mpc()).sends(syn_ack().mpc());
+    s.receives(ack(1, 1).dack(1).data_fin(1)).sends_nothing().accepts_nothing();
+    assert_eq!(s.host.counters().get("MPTcpExtMPCapableFallbackACK"), Some(0));
+    s.after(secs(1)).sends(syn_ack().mpc());
+    s.receives(ack(1, 1).mpc()).accepts();
+    assert!(s.is_mptcp());
+}
+
 #[test]
 fn a_third_ack_without_mp_capable_makes_plain_tcp() {
     let mut s = Script::listening();

@@ -38,9 +38,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         let window = u32::from(segment.window) << self.snd.wscale;
         let window_changed = window != self.snd.wnd;
-        if !segment.ack.before(snd_una)
-            && (self.snd.wl1.before(segment.seq)
-                || (self.snd.wl1 == segment.seq && !segment.ack.before(self.snd.wl2)))
+        // As Linux, beyond RFC 9293 §3.10.7.4: what acknowledges more is newer, though it be a retransmission with a
+        // lower number. Else an old window would count from the new acknowledgement, and reach too far.
+        if segment.ack.after(snd_una)
+            || (segment.ack == snd_una
+                && (self.snd.wl1.before(segment.seq)
+                    || (self.snd.wl1 == segment.seq && !segment.ack.before(self.snd.wl2))))
         {
             self.snd.wnd = window;
             self.snd.wnd_max = self.snd.wnd_max.max(window);

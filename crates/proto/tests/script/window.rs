@@ -73,6 +73,17 @@ fn a_full_segment_does_not_wait_for_a_small_one() {
     s.after(ms(1)).writes_bulk(3, 1460).sends(bulk(4, 1, 1460));
 }
 
+/// Its retransmission has a lower number than what came before, and the newest acknowledgement and window.
+#[test]
+fn a_retransmission_of_the_peer_that_acknowledges_more_brings_its_window() {
+    let mut s = Script::accepted_plain();
+    s.nodelay().writes_bulk(0, 1000).sends(bulk(1, 1, 1000));
+    s.receives(data(2, 1, b"b").window(1500)).sends(ack(1001, 1));
+    s.receives(data(1, 1001, b"a").window(500)).sends(ack(1001, 3));
+    s.writes_bulk(1000, 1000).sends_nothing();
+    s.receives(ack(3, 1001).window(1000)).sends(bulk_at(1001, 3, 1000, 1000));
+}
+
 #[test]
 fn a_shut_window_is_probed_with_back_off_until_it_opens() {
     let mut s = Script::accepted_plain();

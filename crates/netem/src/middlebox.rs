@@ -19,6 +19,7 @@ pub mod nat;
 mod options;
 pub mod payload;
 pub mod pep;
+mod quoted;
 pub mod replay;
 pub mod rewrite_isn;
 mod segment;

@@ -1,7 +1,5 @@
 //! ICMP for IPv4 (RFC 792, RFC 1191) and IPv6 (RFC 4443): echo, and the errors that concern transport.
 
-use core::net::SocketAddr;
-
 use crate::addresses::Addresses;
 use crate::checksum::{self, Sum};
 use crate::cursor::Reader;
@@ -216,22 +214,24 @@ pub fn emit_too_big(addresses: &Addresses, mtu: u16, original: &[u8], out: &mut 
     Some(len)
 }
 
-/// Replaces source address and port of the TCP packet that the error `message` quotes, as a NAT does on
-/// the way back to the host that sent it (RFC 5508 §4). `addresses` are those that the message itself
-/// will have. The quoted TCP checksum stays: it is seldom quoted, and nobody verifies it.
+/// Replaces addresses, ports and sequence number of the TCP packet that the error `message` quotes by those of
+/// `original`, as a box that translates does on the way back to the host that sent it (RFC 5508 §4). `addresses`
+/// are those that the message itself will have. The quoted TCP checksum stays: it is seldom quoted, and nobody
+/// verifies it.
 ///
-/// Returns `None`, and changes nothing, when `message` is no error that quotes TCP of the family of
-/// `source`.
-pub fn replace_quoted_source(addresses: &Addresses, message: &mut [u8], source: SocketAddr) -> Option<()> {
+/// Returns `None`, and changes nothing, when `message` is no error that quotes TCP of the same family.
+pub fn replace_quoted(addresses: &Addresses, message: &mut [u8], original: &Original) -> Option<()> {
     let body = message.get_mut(HEADER_LEN..)?;
     let quoted = ip::parse_quoted(body)?;
-    let quoted_addresses = Addresses::new(source.ip(), quoted.addresses.dst())?;
-    if quoted.protocol != PROTOCOL_TCP || quoted.payload.len() < 2 {
+    if quoted.protocol != PROTOCOL_TCP || quoted.payload.len() < 8 {
         return None;
     }
-    let port_at = body.len() - quoted.payload.len();
-    ip::rewrite::set_addresses(body, &quoted_addresses).ok()?;
-    body[port_at..port_at + 2].copy_from_slice(&source.port().to_be_bytes());
+    let transport_at = body.len() - quoted.payload.len();
+    ip::rewrite::set_addresses(body, &original.addresses).ok()?;
+    let transport = &mut body[transport_at..];
+    transport[..2].copy_from_slice(&original.src_port.to_be_bytes());
+    transport[2..4].copy_from_slice(&original.dst_port.to_be_bytes());
+    transport[4..8].copy_from_slice(&original.seq.to_be_bytes());
     message[2..4].fill(0);
     let mut sum = match addresses {
         Addresses::V4 { .. } => Sum::ZERO,
@@ -427,24 +427,24 @@ mod tests {
     }
 
     #[test]
-    fn the_quoted_source_is_replaced_and_nothing_else() {
+    fn what_is_quoted_is_replaced_and_nothing_else() {
         for (addresses, kind) in [(V4, 3), (V6, 1)] {
             let mut message = error_message(&addresses, kind, 1, 8);
-            let source = SocketAddr::new(addresses.dst(), 0x5678);
             let Ok(IcmpMessage::Error { kind, original }) = parse(&addresses, &message) else {
                 panic!("an error")
             };
-            assert_eq!(replace_quoted_source(&addresses, &mut message, source), Some(()));
-            let quoted = Addresses::new(source.ip(), addresses.dst()).expect("one family");
-            let original = Original { addresses: quoted, src_port: 0x5678, ..original };
+            let quoted = Addresses::new(addresses.dst(), addresses.src()).expect("one family");
+            let original =
+                Original { addresses: quoted, src_port: 0x5678, dst_port: 9, seq: 0xfedc_ba98, ..original };
+            assert_eq!(replace_quoted(&addresses, &mut message, &original), Some(()));
             assert_eq!(parse(&addresses, &message), Ok(IcmpMessage::Error { kind, original }));
 
             let before = message.clone();
-            let other = if addresses == V4 { V6.src() } else { V4.src() };
-            let other = SocketAddr::new(other, 1);
-            assert_eq!(replace_quoted_source(&addresses, &mut message, other), None);
+            let other = if addresses == V4 { V6 } else { V4 };
+            let other = Original { addresses: other, ..original };
+            assert_eq!(replace_quoted(&addresses, &mut message, &other), None);
             assert_eq!(message, before);
-            assert_eq!(replace_quoted_source(&addresses, &mut message[..29], source), None);
+            assert_eq!(replace_quoted(&addresses, &mut message[..35], &original), None);
         }
     }
 

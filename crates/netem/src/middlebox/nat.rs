@@ -9,10 +9,10 @@ use core::time::Duration;
 
 use polytcp_proto::time::Instant;
 use polytcp_wire::addresses::Addresses;
-use polytcp_wire::icmp::{self, IcmpMessage};
-use polytcp_wire::ip::{self, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, rewrite};
+use polytcp_wire::ip;
 
 use crate::middlebox::flow::{Flow, FlowTable};
+use crate::middlebox::quoted::Quoted;
 use crate::middlebox::segment::Segment;
 use crate::middlebox::{Direction, Middlebox, Output};
 
@@ -60,7 +60,7 @@ impl Default for NatConfig {
 /// A NAT between the inside, whose sources it rewrites, and the outside.
 ///
 /// Only a SYN from the inside makes a flow, and only the host that it went to may answer. ICMP errors about
-/// a flow come back with what they quote translated (RFC 5508 §4); other protocols of a family that it
+/// a flow pass either way with what they quote translated (RFC 5508 §4); other protocols of a family that it
 /// translates are dropped.
 #[derive(Clone, Debug)]
 pub struct Nat {
@@ -122,32 +122,36 @@ impl Nat {
         Some(())
     }
 
-    /// An ICMP error about a flow, as its inside host is to see it.
-    fn inward_error(&mut self, now: Instant, own: IpAddr, packet: &[u8]) -> Option<Vec<u8>> {
-        let parsed = ip::parse(packet).ok()?;
-        let addresses = parsed.header.addresses;
-        let message = packet.get(parsed.payload_offset..parsed.total_len)?;
-        let read = match (&addresses, parsed.header.protocol) {
-            (Addresses::V4 { .. }, PROTOCOL_ICMP) => icmp::parse_v4(message),
-            (Addresses::V6 { .. }, PROTOCOL_ICMPV6) => icmp::parse_v6(&addresses, message),
-            _ => return None,
+    /// An ICMP error about a flow: as its inside host is to see it, or as the outside does, which knows nothing
+    /// of the addresses inside.
+    fn error(&self, now: Instant, own: IpAddr, direction: Direction, packet: &[u8]) -> Option<Vec<u8>> {
+        let mut quoted = Quoted::parse(packet)?;
+        let flow = match direction {
+            Direction::Inward if quoted.addresses.dst() == own && quoted.src().ip() == own => {
+                *self.by_port.get(&(quoted.dst(), quoted.original.src_port))?
+            }
+            Direction::Outward => quoted.flow(direction),
+            Direction::Inward => return None,
         };
-        let Ok(IcmpMessage::Error { kind: _, original }) = read else { return None };
-        if addresses.dst() != own || original.protocol != PROTOCOL_TCP || original.addresses.src() != own {
-            return None;
-        }
-        let outside = SocketAddr::new(original.addresses.dst(), original.dst_port);
-        let flow = *self.by_port.get(&(outside, original.src_port))?;
         // Anyone can send one: it does not keep the flow in memory (RFC 5508 §4).
         let mapping = self.flows.peek(&flow)?;
         if now.since(mapping.used_at) > self.config.idle {
             return None;
         }
-        let translated = Addresses::new(addresses.src(), flow.inside.ip())?;
-        let mut out = packet[..parsed.total_len].to_vec();
-        rewrite::set_addresses(&mut out, &translated).ok()?;
-        icmp::replace_quoted_source(&translated, &mut out[parsed.payload_offset..], flow.inside)?;
-        Some(out)
+        let Quoted { addresses, original, .. } = &mut quoted;
+        match direction {
+            Direction::Inward => {
+                *addresses = Addresses::new(addresses.src(), flow.inside.ip())?;
+                original.addresses = Addresses::new(flow.inside.ip(), original.addresses.dst())?;
+                original.src_port = flow.inside.port();
+            }
+            Direction::Outward => {
+                *addresses = Addresses::new(own, addresses.dst())?;
+                original.addresses = Addresses::new(original.addresses.src(), own)?;
+                original.dst_port = mapping.port;
+            }
+        }
+        quoted.emit(packet)
     }
 
     /// The port of a flow that is not forgotten; its time starts anew.
@@ -215,9 +219,7 @@ impl Middlebox for Nat {
             return;
         };
         let Some(mut segment) = Segment::parse(&packet) else {
-            let error =
-                (direction == Direction::Inward).then(|| self.inward_error(now, own, &packet)).flatten();
-            if let Some(error) = error {
+            if let Some(error) = self.error(now, own, direction, &packet) {
                 out.push(direction, error);
             }
             return;

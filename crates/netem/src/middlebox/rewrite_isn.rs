@@ -9,11 +9,13 @@ use polytcp_wire::tcp::TcpFlags;
 
 use crate::middlebox::flow::{FLOWS_MAX, FlowTable};
 use crate::middlebox::options::map_sack;
+use crate::middlebox::quoted::Quoted;
 use crate::middlebox::segment::Segment;
 use crate::middlebox::{Direction, Middlebox, Output};
 
 /// Shifts the sequence numbers of both directions of each flow by numbers of its own: in sequence and
-/// acknowledgement number and in SACK blocks. Flows whose SYN it has not seen pass unchanged.
+/// acknowledgement number, in SACK blocks, and in what ICMP errors quote (RFC 5508 §4 asks that of NATs; without
+/// it no host would believe them, RFC 5927 §4.1). Flows whose SYN it has not seen pass unchanged.
 #[derive(Clone, Debug)]
 pub struct RewriteIsn {
     chance: Prng,
@@ -63,6 +65,14 @@ impl RewriteIsn {
         map_sack(&mut segment.options, |edge| edge.wrapping_sub(back));
         Some(segment.emit())
     }
+
+    /// An error about a segment of a known flow quotes the number that its sender knows.
+    fn rewrite_error(&self, direction: Direction, packet: &[u8]) -> Option<Vec<u8>> {
+        let mut quoted = Quoted::parse(packet)?;
+        let shifts = self.flows.peek(&quoted.flow(direction))?;
+        quoted.original.seq = quoted.original.seq.wrapping_sub(shifts.of(direction.reversed()));
+        quoted.emit(packet)
+    }
 }
 
 impl Middlebox for RewriteIsn {
@@ -71,7 +81,7 @@ impl Middlebox for RewriteIsn {
     }
 
     fn handle(&mut self, _now: Instant, direction: Direction, packet: Vec<u8>, out: &mut Output) {
-        let rewritten = self.rewrite(direction, &packet);
+        let rewritten = self.rewrite(direction, &packet).or_else(|| self.rewrite_error(direction, &packet));
         out.push(direction, rewritten.unwrap_or(packet));
     }
 }
@@ -80,6 +90,7 @@ impl Middlebox for RewriteIsn {
 mod tests {
     use super::*;
     use crate::middlebox::testing::*;
+    use crate::middlebox::{TooBig, TooBigConfig};
 
     #[test]
     fn both_ends_see_a_consistent_flow_with_other_numbers() {
@@ -107,6 +118,31 @@ mod tests {
             assert_eq!(seen.options.timestamps, sack.options.timestamps);
             // Retransmissions get the same numbers.
             assert_eq!(one(&mut firewall, &Tcp::new(family, Outward, SYN, 100, 0)).tcp.seq, syn.seq);
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_the_number_that_was_sent() {
+        use Direction::{Inward, Outward};
+        for family in FAMILIES {
+            let mut firewall = RewriteIsn::new(1);
+            let syn = Tcp::new(family, Outward, SYN, 100, 0);
+            let seen = one(&mut firewall, &syn).tcp;
+            let answer = Tcp::new(family, Inward, SYN_ACK, 700, seen.seq.wrapping_add(1));
+            one(&mut firewall, &answer);
+            for (sent, seq) in [
+                (Tcp::new(family, Outward, ACK, 101, 0).data(&[0; 1_400]), 101),
+                (Tcp::new(family, Inward, ACK, 701, 0).data(&[0; 1_400]), 701),
+            ] {
+                let passed = through(&mut firewall, Instant::ZERO, sent.direction, sent.packet()).remove(0).1;
+                assert_ne!(read(&passed).tcp.seq, seq);
+                let mut router = TooBig::new(TooBigConfig::default());
+                let (back, error) = through(&mut router, Instant::ZERO, sent.direction, passed).remove(0);
+                assert_eq!(back, sent.direction.reversed());
+                let out = through(&mut firewall, Instant::ZERO, back, error);
+                let quoted = Quoted::parse(&out[0].1).expect("an error with a right checksum");
+                assert_eq!((out[0].0, quoted.original.seq), (back, seq));
+            }
         }
     }
 

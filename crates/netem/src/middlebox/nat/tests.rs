@@ -1,5 +1,6 @@
 use alloc::vec;
 
+use polytcp_wire::icmp::{self, IcmpMessage, Original};
 use polytcp_wire::tcp::TcpFlags;
 
 use super::*;
@@ -95,6 +96,33 @@ fn an_icmp_error_about_a_flow_finds_its_host() {
         assert_eq!(through(&mut nat, late, Inward, answer.clone()), []);
         let mut empty = super::Nat::new(nat.config.clone());
         assert_eq!(through(&mut empty, Instant::ZERO, Inward, answer), []);
+    }
+}
+
+#[test]
+fn an_icmp_error_from_inside_tells_nothing_of_the_inside() {
+    use crate::middlebox::quoted::Quoted;
+    use crate::middlebox::{TooBig, TooBigConfig};
+    for family in FAMILIES {
+        let mut nat = nat(NatConfig { ports: 5_000..=5_000, ..NatConfig::default() });
+        one(&mut nat, &syn(family, 40_000));
+        let large = Tcp::new(family, Inward, ACK, 77, 2).data(&[0; 1_400]);
+        let mut inside = Segment::parse(&large.packet()).expect("a segment");
+        let mut router = TooBig::new(TooBigConfig::default());
+        let answer = through(&mut router, Instant::ZERO, Inward, inside.emit()).remove(0).1;
+
+        let out = through(&mut nat, Instant::ZERO, Outward, answer);
+        let [(Outward, packet)] = &out[..] else { panic!("one packet: {out:?}") };
+        let quoted = Quoted::parse(packet).expect("an error with a right checksum");
+        assert_eq!((quoted.addresses.src(), quoted.addresses.dst()), (own(family), address(family, Inward)));
+        assert_eq!(quoted.original.addresses.dst(), own(family));
+        let Original { src_port, dst_port, seq, .. } = quoted.original;
+        assert_eq!((src_port, dst_port, seq), (80, 5_000, 77));
+
+        // About a flow that is not known.
+        inside.header.dst_port = 41_000;
+        let answer = through(&mut router, Instant::ZERO, Inward, inside.emit()).remove(0).1;
+        assert_eq!(through(&mut nat, Instant::ZERO, Outward, answer), []);
     }
 }
 

@@ -229,10 +229,11 @@ pub struct MptcpConfig {
     /// Name of the packet scheduler of new connections, one of [`crate::sched::AVAILABLE`]
     /// (`scheduler`). Default `default`.
     pub scheduler: String,
-    /// Further subflows per connection, 0..=8 (`ip mptcp limits set subflows`). Default 2 as Linux.
+    /// Further subflows per connection (`ip mptcp limits set subflows`). Default 2 as Linux, whose largest value is 8;
+    /// more than 31 count as 31. A command changes it within Linux's range only.
     pub subflows: u32,
-    /// ADD_ADDRs of the peer that are acted upon, 0..=8 (`ip mptcp limits set add_addr_accepted`).
-    /// Default 0 as Linux.
+    /// ADD_ADDRs of the peer that are acted upon (`ip mptcp limits set add_addr_accepted`). Default 0 as Linux; its range
+    /// is that of `subflows`.
     pub add_addr_accepted: u32,
     /// Only for tests: keys are drawn until the low half of the initial data sequence number lies
     /// within this many bytes before its wrap. Default `None`.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use polytcp_netem::LinkConfig;
 use polytcp_proto::config::{HostConfig, fastopen};
 use polytcp_proto::host::{ConnectOptions, Piece, Protocol, ReadOutcome};
-use polytcp_proto::pm::command::EndpointFlags;
+use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 use support::*;
 
 fn world(seed: u64, links: &[LinkConfig]) -> World {
@@ -404,4 +404,43 @@ fn small_writes_gather_and_leave_in_time() {
         }
         received == at
     }));
+}
+
+/// Eight addresses at the client, all of them at each of four addresses of the server.
+#[test]
+fn thirty_two_subflows_carry_one_stream() {
+    let config = || {
+        let mut config = HostConfig::default();
+        (config.mptcp.subflows, config.mptcp.add_addr_accepted) = (31, 3);
+        config
+    };
+    let mut world = World::new(21, &[mbit(10, 10); 8], config(), config());
+    for path in 0..8 {
+        let endpoint = Endpoint::new(client_ip(path), EndpointFlags::SUBFLOW | EndpointFlags::FULLMESH);
+        world.client.command(world.now, &PmCommand::AddAddr(endpoint)).unwrap();
+    }
+    for path in 1..4 {
+        let endpoint = Endpoint::new(server_ip(path), EndpointFlags::SIGNAL);
+        world.server.command(world.now, &PmCommand::AddAddr(endpoint)).unwrap();
+    }
+    let ids = world.establish();
+    let count =
+        |w: &World| (w.client.subflows(ids.0).unwrap().len(), w.server.subflows(ids.1).unwrap().len());
+    assert!(world.run_until(secs(5), |w| count(w) == (32, 32)), "{:?}", count(&world));
+    for from in BOTH {
+        let report = world.transfer(from, ids, 20_000_000, secs(30));
+        assert_eq!(report.received, 20_000_000);
+        assert!(report.mbit_per_sec() > 40.0, "{report:?} {}", report.mbit_per_sec());
+    }
+    let sent = |w: &World| w.client.subflows(ids.0).unwrap().iter().filter(|s| s.bytes_sent > 0).count();
+    assert_eq!(sent(&world), 32, "each carried something");
+    // All paths but one go, and 28 subflows with them.
+    for path in 1..8 {
+        world.paths[path].up.cut();
+        world.paths[path].down.cut();
+    }
+    for from in BOTH {
+        assert_eq!(world.transfer(from, ids, 2_000_000, secs(60)).received, 2_000_000);
+    }
+    assert_eq!(world.client.counters().mp_join_rejected + world.server.counters().mp_join_rejected, 0);
 }

@@ -46,6 +46,8 @@ mod mptcp_deny_join;
 mod mptcp_fail;
 #[path = "script/mptcp_join.rs"]
 mod mptcp_join;
+#[path = "script/mptcp_keys.rs"]
+mod mptcp_keys;
 #[path = "script/mptcp_mesh.rs"]
 mod mptcp_mesh;
 #[path = "script/mptcp_stale.rs"]

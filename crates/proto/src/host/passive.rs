@@ -626,6 +626,10 @@ impl Host {
             Some(_) => {}
         }
         self.remove_half_open(tuple);
+        // Another request may have drawn the same token and been faster: one of them has to do without.
+        let taken = keys.is_some_and(|(local, _)| self.tokens.contains_key(&local.token()));
+        self.counters.mp_fallback_token_init += u64::from(taken);
+        let keys = keys.filter(|_| !taken);
         let remote = keys.and_then(|(_, remote)| remote);
         if keys.is_some() && remote.is_none() {
             self.counters.mp_capable_fallback_ack += 1;

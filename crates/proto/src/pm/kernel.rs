@@ -16,6 +16,8 @@ use crate::time::Instant;
 pub const ENDPOINTS_MAX: usize = 8;
 /// Largest value of either limit.
 pub const LIMIT_MAX: u32 = 8;
+/// What a host's configuration can ask for beyond that: 32 subflows of a connection.
+pub const EXTRA_SUBFLOWS_MAX: u32 = 31;
 /// An announcement without echo is repeated so often.
 pub const ANNOUNCE_REPEATS: u8 = 3;
 
@@ -153,12 +155,12 @@ pub enum Change {
 }
 
 impl KernelPm {
-    /// No endpoints, with these limits (capped at [`LIMIT_MAX`]).
+    /// No endpoints, with these limits (capped at [`EXTRA_SUBFLOWS_MAX`]).
     pub fn new(subflows: u32, add_addr_accepted: u32) -> Self {
         Self {
             endpoints: Vec::new(),
-            subflows: subflows.min(LIMIT_MAX),
-            add_addr_accepted: add_addr_accepted.min(LIMIT_MAX),
+            subflows: subflows.min(EXTRA_SUBFLOWS_MAX),
+            add_addr_accepted: add_addr_accepted.min(EXTRA_SUBFLOWS_MAX),
             cursor: 0,
         }
     }

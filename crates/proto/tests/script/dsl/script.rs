@@ -10,6 +10,7 @@ use polytcp_proto::host::{
 };
 use polytcp_proto::mptcp::key::Key;
 use polytcp_proto::packet::Transmit;
+use polytcp_proto::rng::SecretSource;
 use polytcp_proto::time::Instant;
 use polytcp_wire::tcp::TcpHeader;
 use polytcp_wire::tcp_options::TcpOptions;
@@ -62,8 +63,14 @@ pub struct Script {
 impl Script {
     #[track_caller]
     pub fn new(config: HostConfig) -> Self {
+        Self::drawing(config, Box::new(ChaCha8Rng::seed_from_u64(7)))
+    }
+
+    /// A host with these secrets.
+    #[track_caller]
+    pub fn drawing(config: HostConfig, secrets: Box<SecretSource>) -> Self {
         let now = Instant::from_millis(1_000);
-        let mut host = Host::new(config, Box::new(ChaCha8Rng::seed_from_u64(7)), now);
+        let mut host = Host::new(config, secrets, now);
         for path in 0..3 {
             host.add_interface(
                 now,
@@ -111,12 +118,16 @@ impl Script {
 
     #[track_caller]
     pub fn listening_by(config: HostConfig, options: &ListenOptions, peers: u16) -> Self {
-        let mut script = Self::new(config);
-        script.listener = Some(script.host.listen(options).unwrap());
+        Self::new(config).listens_by(options, peers)
+    }
+
+    #[track_caller]
+    pub fn listens_by(mut self, options: &ListenOptions, peers: u16) -> Self {
+        self.listener = Some(self.host.listen(options).unwrap());
         for port in 0..peers {
-            script.line(0, 80, 1000 + port);
+            self.line(0, 80, 1000 + port);
         }
-        script
+        self
     }
 
     /// A host that calls connect to port 80 of the peer; its SYN is next.

@@ -83,8 +83,8 @@ impl Net {
     fn new(kind: u8) -> Self {
         let now = Instant::from_millis(1_000);
         let mut config = HostConfig::default();
-        config.tcp.recv_buffer_bytes = BUFFER.try_into().expect("not zero");
-        config.tcp.send_buffer_bytes = BUFFER.try_into().expect("not zero");
+        config.tcp.recv_buffer_bytes = Some(BUFFER.try_into().expect("not zero"));
+        config.tcp.send_buffer_bytes = Some(BUFFER.try_into().expect("not zero"));
         config.tcp.time_wait_max = 16;
         // Data on a SYN both ways, with and without a cookie.
         config.tcp.fastopen = if kind & 128 != 0 { 0x207 } else { 0x3 };

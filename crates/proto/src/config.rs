@@ -19,13 +19,22 @@ pub struct HostConfig {
 /// Settings of TCP.
 #[derive(Clone, Debug)]
 pub struct TcpConfig {
-    /// Send buffer of one connection in bytes: accepted from the application, not yet acknowledged at
-    /// data level, by whole blocks of memory. Default 4 MiB, which fills 335 Mbit/s at 100 ms.
-    pub send_buffer_bytes: NonZeroU32,
-    /// Receive buffer of one connection in bytes, shared by its subflows: what is held for it, by the
+    /// Send buffer of one connection in bytes (`SO_SNDBUF`): accepted from the application, not yet acknowledged at
+    /// data level, by whole blocks of memory. Default `None`: it follows the windows of the subflows within
+    /// [`wmem`](Self::wmem). A size is kept as it is; Linux doubles what `setsockopt` is told, this is the result.
+    pub send_buffer_bytes: Option<NonZeroU32>,
+    /// Receive buffer of one connection in bytes (`SO_RCVBUF`), shared by its subflows: what is held for it, by the
     /// memory that it pins. The announced window promises seven eighths of it at most
-    /// ([`recv_window_bytes`](Self::recv_window_bytes)). Default 6 MiB, Linux's `tcp_rmem[2]` before 6.x.
-    pub recv_buffer_bytes: NonZeroU32,
+    /// ([`recv_window_bytes`](Self::recv_window_bytes)). Default `None`: it follows what the application reads
+    /// within [`rmem`](Self::rmem).
+    pub recv_buffer_bytes: Option<NonZeroU32>,
+    /// Sizes of a send buffer that is not set (`net.ipv4.tcp_wmem`). Default 4096, 16384 and 4 MiB; at its largest it
+    /// fills 335 Mbit/s at 100 ms. The maximum is that of the connection; Linux's is that of each subflow.
+    pub wmem: BufferSizes,
+    /// Sizes of a receive buffer that is not set (`net.ipv4.tcp_rmem`). Default 4096, 131072 and 6 MiB.
+    pub rmem: BufferSizes,
+    /// Whether a receive buffer that is not set grows (`net.ipv4.tcp_moderate_rcvbuf`). Default true.
+    pub moderate_rcvbuf: bool,
     /// Name of the congestion control of new flows, one of [`crate::tcp::cc::AVAILABLE`]
     /// (`net.ipv4.tcp_congestion_control`). Default `cubic`.
     pub congestion_control: String,
@@ -104,6 +113,27 @@ pub struct TcpConfig {
     pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
 }
 
+/// Sizes of a buffer that follows its connection, in bytes: Linux's triples of `tcp_rmem` and `tcp_wmem`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BufferSizes {
+    /// Never less than this, whatever the others say.
+    pub min: NonZeroU32,
+    /// The size at first.
+    pub default: NonZeroU32,
+    /// The largest size.
+    pub max: NonZeroU32,
+}
+
+impl BufferSizes {
+    fn start(self) -> u32 {
+        self.default.min(self.max).max(self.min).get()
+    }
+
+    fn most(self) -> u32 {
+        self.max.max(self.min).get()
+    }
+}
+
 /// Whether flows use explicit congestion notification (RFC 3168; `net.ipv4.tcp_ecn`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Ecn {
@@ -130,8 +160,19 @@ pub enum MtuProbing {
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
-            send_buffer_bytes: const { NonZeroU32::new(4 << 20).unwrap() },
-            recv_buffer_bytes: const { NonZeroU32::new(6 << 20).unwrap() },
+            send_buffer_bytes: None,
+            recv_buffer_bytes: None,
+            wmem: BufferSizes {
+                min: const { NonZeroU32::new(4 << 10).unwrap() },
+                default: const { NonZeroU32::new(16 << 10).unwrap() },
+                max: const { NonZeroU32::new(4 << 20).unwrap() },
+            },
+            rmem: BufferSizes {
+                min: const { NonZeroU32::new(4 << 10).unwrap() },
+                default: const { NonZeroU32::new(128 << 10).unwrap() },
+                max: const { NonZeroU32::new(6 << 20).unwrap() },
+            },
+            moderate_rcvbuf: true,
             congestion_control: String::from("cubic"),
             pacing: true,
             syn_retries: 6,
@@ -189,12 +230,44 @@ pub enum SynCookies {
 }
 
 impl TcpConfig {
-    /// Octets of payload that a receive window promises at most. The rest of the buffer is for what
-    /// memory costs beyond payload: headers that a payload pins, and a peer that sends a little more.
-    pub fn recv_window_bytes(&self) -> u32 {
-        let limit = self.recv_buffer_bytes.get();
-        limit - limit / 8
+    /// Bytes of a new connection's send buffer.
+    pub fn send_buffer_start_bytes(&self) -> u32 {
+        self.send_buffer_bytes.map_or_else(|| self.wmem.start(), NonZeroU32::get)
     }
+
+    /// Bytes of a send buffer at most: what it is set to, or what it can grow to.
+    pub fn send_buffer_max_bytes(&self) -> u32 {
+        self.send_buffer_bytes.map_or_else(|| self.wmem.most(), NonZeroU32::get)
+    }
+
+    /// Bytes of a new connection's receive buffer.
+    pub fn recv_buffer_start_bytes(&self) -> u32 {
+        self.recv_buffer_bytes.map_or_else(|| self.rmem.start(), NonZeroU32::get)
+    }
+
+    /// Bytes of a receive buffer at most: what it is set to, or what it can grow to.
+    pub fn recv_buffer_max_bytes(&self) -> u32 {
+        match self.recv_buffer_bytes {
+            None if self.moderate_rcvbuf => self.rmem.most(),
+            _ => self.recv_buffer_start_bytes(),
+        }
+    }
+
+    /// Octets of payload that a new connection's window promises at most.
+    pub fn recv_window_bytes(&self) -> u32 {
+        window_within(self.recv_buffer_start_bytes())
+    }
+
+    /// Octets of payload that any window promises at most, for which its scale has to do.
+    pub fn recv_window_max_bytes(&self) -> u32 {
+        window_within(self.recv_buffer_max_bytes())
+    }
+}
+
+/// Octets of payload that the window of a receive buffer promises at most. The rest is for what memory costs beyond
+/// payload: headers that a payload pins, and a peer that sends a little more.
+pub(crate) fn window_within(buffer_bytes: u32) -> u32 {
+    buffer_bytes - buffer_bytes / 8
 }
 
 /// Settings of MPTCP; each is Linux's sysctl `net.mptcp.<name>` with Linux's default.

@@ -56,8 +56,9 @@ fn pump(world: &mut World, bulks: &mut [Bulk], duration: Duration) {
     world.run_until(duration, |w| {
         let now = w.now;
         for bulk in &mut *bulks {
-            while w.client.write_room(bulk.client).unwrap_or(0) >= block.len() {
-                w.client.write(now, bulk.client, Piece::Fixed(block.clone())).unwrap();
+            while w.client.readiness(bulk.client).writable {
+                let len = w.client.write_room(bulk.client).unwrap().min(block.len());
+                w.client.write(now, bulk.client, Piece::Fixed(block.slice(..len))).unwrap();
             }
             while let Ok(ReadOutcome::Data(data)) = w.server.read(now, bulk.server, usize::MAX) {
                 bulk.received += data.len() as u64;

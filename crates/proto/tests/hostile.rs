@@ -23,8 +23,8 @@ const OUT_MAX: usize = 6_000;
 
 fn small_buffers() -> HostConfig {
     let mut config = HostConfig::default();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(256 << 10).unwrap();
-    config.tcp.send_buffer_bytes = core::num::NonZeroU32::new(256 << 10).unwrap();
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(256 << 10);
+    config.tcp.send_buffer_bytes = core::num::NonZeroU32::new(256 << 10);
     config.tcp.time_wait_max = 512;
     // Any SYN with data makes a connection.
     config.tcp.fastopen = fastopen::SERVER_ENABLE | fastopen::SERVER_COOKIE_NOT_REQD;

@@ -75,7 +75,7 @@ fn random_link(rng: &mut Prng) -> LinkConfig {
 
 fn random_config(rng: &mut Prng) -> HostConfig {
     let mut config = HostConfig::default();
-    let buffer = |rng: &mut Prng| NonZeroU32::new((32 << 10) + rng.below(2 << 20) as u32).unwrap();
+    let buffer = |rng: &mut Prng| NonZeroU32::new((32 << 10) + rng.below(2 << 20) as u32);
     config.tcp.recv_buffer_bytes = buffer(rng);
     config.tcp.send_buffer_bytes = buffer(rng);
     if rng.ratio(1, 2) {

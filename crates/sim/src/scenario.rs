@@ -478,12 +478,11 @@ impl HostSpec {
             &mut config.tcp.congestion_control,
         )?;
         named("scheduler", &self.scheduler, sched::AVAILABLE, &mut config.mptcp.scheduler)?;
-        let buffer = |key: &str, size: Option<Size>, into: &mut NonZeroU32| {
+        let buffer = |key: &str, size: Option<Size>, into: &mut Option<NonZeroU32>| {
             let Some(size) = size else { return Ok(()) };
             let bytes = u32::try_from(size.0).ok().filter(|bytes| *bytes >= BUFFER_MIN);
-            *into = bytes
-                .and_then(NonZeroU32::new)
-                .ok_or_else(|| format!("{key}: from {}k to below 4G", BUFFER_MIN >> 10))?;
+            let bytes = bytes.and_then(NonZeroU32::new);
+            *into = Some(bytes.ok_or_else(|| format!("{key}: from {}k to below 4G", BUFFER_MIN >> 10))?);
             Ok::<_, String>(())
         };
         buffer("send_buffer", self.send_buffer, &mut config.tcp.send_buffer_bytes)?;

@@ -545,7 +545,8 @@ impl World {
         let held = node.host.accounting();
         self.memory_peak[host] = self.memory_peak[host].max(held.buffered_bytes);
         let Ok(config) = self.scenario.hosts[host].config() else { return };
-        let each = config.tcp.send_buffer_bytes.get() as usize + config.tcp.recv_buffer_bytes.get() as usize;
+        let (send, recv) = (config.tcp.send_buffer_max_bytes(), config.tcp.recv_buffer_max_bytes());
+        let each = send as usize + recv as usize;
         if held.buffered_bytes > each * held.connections {
             let name = &self.scenario.hosts[host].name;
             self.violations.push(format!(

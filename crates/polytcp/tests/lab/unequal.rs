@@ -29,7 +29,7 @@ fn run(way: Way, long_first: bool) {
             links.reverse();
         }
         let mut plan = Plan::emulated(Client::Stack, Family::V4, links);
-        plan.config.tcp.recv_buffer_bytes = NonZeroU32::new(RECV_BUFFER_BYTES).expect("not zero");
+        plan.config.tcp.recv_buffer_bytes = NonZeroU32::new(RECV_BUFFER_BYTES);
         let world = World::new(plan);
         let ends = world.connect();
         // The kernel doubles it.

@@ -31,8 +31,8 @@ fn within_memory(world: &World, ends: &Ends, way: Way, manner: Manner) -> (Outco
     let peak = peak.load(Ordering::Relaxed);
     let tcp = &world.plan.config.tcp;
     let limit = match way {
-        Way::Upload => tcp.send_buffer_bytes.get() as usize,
-        Way::Download => tcp.recv_buffer_bytes.get() as usize,
+        Way::Upload => tcp.send_buffer_max_bytes() as usize,
+        Way::Download => tcp.recv_buffer_max_bytes() as usize,
     };
     assert!(peak <= limit, "held {peak} bytes of {limit}\n{}", world.describe(Some(ends)));
     (outcome, peak)

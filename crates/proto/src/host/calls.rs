@@ -28,7 +28,7 @@ impl Host {
         if options.protocol == Protocol::Mptcp && !self.config.mptcp.enabled {
             return Err(ConnectError::MptcpDisabled);
         }
-        if options.data.len() > self.config.tcp.send_buffer_bytes.get() as usize {
+        if options.data.len() > self.config.tcp.send_buffer_max_bytes() as usize {
             return Err(ConnectError::DataTooLong);
         }
         let congestion_control =
@@ -216,8 +216,8 @@ impl Host {
     /// # Errors
     /// [`CallError`] when the connection failed and everything before that was read.
     pub fn read(&mut self, now: Instant, id: ConnectionId, max: usize) -> Result<ReadOutcome, CallError> {
-        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
-        let outcome = connection.read(max);
+        let (connection, ctx) = self.split(now, id).ok_or(CallError::NotFound)?;
+        let outcome = connection.read(&ctx, max);
         connection.reported = connection.readiness();
         if matches!(outcome, Ok(ReadOutcome::Data(_))) {
             self.touch(now, id);

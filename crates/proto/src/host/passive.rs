@@ -191,12 +191,13 @@ impl Host {
     /// What we offer in a SYN or SYN/ACK.
     pub(super) fn offer(&self, interface: InterfaceId, tuple: FourTuple) -> Offer {
         let mtu = self.interfaces.find(interface).map_or(1280, |i| i.config.mtu);
-        let window_bytes = self.config.tcp.recv_window_bytes();
+        let tcp = &self.config.tcp;
         let ipv6 = tuple.remote.is_ipv6();
         Offer {
             mss: emit::mss_for(mtu, ipv6),
-            window_scale: window_scale_for(window_bytes),
-            window_bytes,
+            // The scale is said once: it has to do for what the buffer may grow to (RFC 7323 §2.2).
+            window_scale: window_scale_for(tcp.recv_window_max_bytes()),
+            window_bytes: tcp.recv_window_bytes(),
             timestamp_offset: self.numbers.timestamp_offset(tuple.local, tuple.remote),
             ipv6,
             ecn: self.config.tcp.ecn,

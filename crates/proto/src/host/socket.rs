@@ -297,8 +297,12 @@ pub struct ConnectionInfo {
     pub bytes_reinjected: u64,
     /// Bytes held in the send buffer.
     pub send_buffer_used: usize,
+    /// Bytes that the send buffer takes at present (`SO_SNDBUF`).
+    pub send_buffer_bytes: usize,
     /// Bytes held in receive queues, by the memory that they pin.
     pub recv_buffer_used: usize,
+    /// Bytes that the receive queues may hold at present (`SO_RCVBUF`).
+    pub recv_buffer_bytes: usize,
     /// Totals of subflows that are closed: payload bytes sent, received and retransmitted.
     pub closed_subflows: ClosedTotals,
 }

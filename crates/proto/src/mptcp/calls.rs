@@ -43,8 +43,9 @@ impl Connection {
     }
 
     /// Detaches at most `max` octets.
-    pub(crate) fn read(&mut self, max: usize) -> Result<ReadOutcome, CallError> {
+    pub(crate) fn read(&mut self, ctx: &Ctx<'_>, max: usize) -> Result<ReadOutcome, CallError> {
         if let Some(bytes) = self.data.rcv.read(max) {
+            self.tune_recv_buffer(ctx, bytes.len());
             self.offer_window();
             return Ok(ReadOutcome::Data(bytes));
         }
@@ -173,7 +174,9 @@ impl Connection {
             bytes_received: self.data.rcv.bytes_received(),
             bytes_reinjected: self.data.snd.bytes_reinjected,
             send_buffer_used: buffer.held_bytes(),
+            send_buffer_bytes: buffer.limit_bytes(),
             recv_buffer_used: self.data.rcv.held_bytes(),
+            recv_buffer_bytes: self.data.rcv.limit_bytes() as usize,
             closed_subflows: self.closed_totals,
         }
     }

@@ -22,6 +22,7 @@ use super::recv::DataRecv;
 use super::send::DataSend;
 use super::send_buffer::Piece;
 use super::subflow::{Keys, Phase, Subflow, SubflowFlow, SubflowState as MptcpState};
+use super::tuning::Tuning;
 use crate::config::HostConfig;
 use crate::counters::Counters;
 use crate::host::socket::{ClosedTotals, ConnectionError, Readiness, SubflowInfo, SubflowState};
@@ -214,6 +215,7 @@ pub struct Connection {
     /// The latest closed subflows, as they ended.
     pub(super) closed: VecDeque<SubflowInfo>,
     pub(super) opportunistic_at: Option<Dsn>,
+    pub(super) tuning: Tuning,
     /// Path-manager state.
     pub(crate) pm: crate::pm::kernel::ConnectionState,
     /// What the owner told the application last, so that it can tell changes.
@@ -260,8 +262,8 @@ impl Connection {
     /// A connection without subflows.
     pub fn new(ctx: &Ctx<'_>, new: &NewConnection<'_>) -> Self {
         let first_dsn = new.local_key.map_or(Dsn(1), |key| key.idsn() + 1);
-        let send_limit = ctx.config.tcp.send_buffer_bytes.get() as usize;
-        let recv_limit = ctx.config.tcp.recv_buffer_bytes.get();
+        let send_limit = ctx.config.tcp.send_buffer_start_bytes() as usize;
+        let recv_limit = ctx.config.tcp.recv_buffer_start_bytes();
         Self {
             role: new.role,
             stage: Stage::Connecting,
@@ -314,6 +316,7 @@ impl Connection {
             closed_totals: ClosedTotals::default(),
             closed: VecDeque::new(),
             opportunistic_at: None,
+            tuning: Tuning::new(&ctx.config.tcp),
             pm: crate::pm::kernel::ConnectionState::default(),
             reported: Readiness::default(),
         }
@@ -382,6 +385,7 @@ impl Connection {
         let mut rest = core::mem::take(&mut self.first_data);
         rest.advance(rest.len().min(agreed.syn_data_acked as usize));
         self.syn_data_bytes = u64::from(agreed.syn_data_acked);
+        self.open_send_buffer(agreed, rest.len());
         self.data.snd.push(Piece::Fixed(rest));
         self.notices.push_back(Notice::Established);
     }
@@ -442,6 +446,7 @@ impl Connection {
         }
         self.empty_inbox(ctx, id);
         self.after_flow_input(ctx, id);
+        self.tune_send_buffer();
         self.continue_repair(ctx.now);
         self.advance_close(ctx);
     }

@@ -14,6 +14,7 @@
 //! | [`handshake`] | MP_CAPABLE and MP_JOIN of subflows that we open | 3.1, 3.2 |
 //! | [`fallback`] | every way back to plain TCP, MP_FAIL | 3.7 |
 //! | [`transmit`] | what leaves next, by the scheduler | 3.3.5 |
+//! | `memory`, `tuning` | what a connection may hold, and how that grows | 3.3.4, 3.3.5 |
 //! | [`timeouts`] | what becomes due at data level | 3.3.6 |
 
 mod calls;
@@ -34,3 +35,4 @@ pub mod send_buffer;
 pub mod subflow;
 pub mod timeouts;
 pub mod transmit;
+mod tuning;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::pieces::Pieces;
+use crate::config::window_within;
 use crate::reassembly::Reassembly;
 use crate::seq::Dsn;
 
@@ -107,6 +108,16 @@ impl DataRecv {
     /// What happened since the last call to data that was not next in order.
     pub fn take_disorder(&mut self) -> Disorder {
         core::mem::take(&mut self.disorder)
+    }
+
+    /// Octets that may be held.
+    pub fn limit_bytes(&self) -> u32 {
+        self.limit_bytes
+    }
+
+    /// Lets `limit_bytes` be held, if that is more than before: what was promised is never taken back.
+    pub fn raise_limit(&mut self, limit_bytes: u32) {
+        self.limit_bytes = self.limit_bytes.max(limit_bytes);
     }
 
     /// Octets that can be read now.
@@ -247,7 +258,7 @@ impl DataRecv {
 
     /// Octets beyond `nxt` that may be promised.
     fn free_bytes(&self) -> u32 {
-        ((self.limit_bytes - self.limit_bytes / 8) as usize).saturating_sub(self.held_bytes()) as u32
+        (window_within(self.limit_bytes) as usize).saturating_sub(self.held_bytes()) as u32
     }
 
     /// Octets of the budget that neither hold something nor are promised.

@@ -102,9 +102,9 @@ impl SendBuffer {
         }
     }
 
-    /// Changes how many octets may be accepted and not acknowledged; what is held already stays.
-    pub fn set_limit(&mut self, limit_bytes: usize) {
-        self.limit_bytes = limit_bytes;
+    /// Lets `limit_bytes` be accepted and not acknowledged, if that is more than before.
+    pub fn raise_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = self.limit_bytes.max(limit_bytes);
     }
 
     /// How many octets may be accepted and not acknowledged.

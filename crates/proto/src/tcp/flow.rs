@@ -20,6 +20,7 @@ use super::path_mtu::PathMtu;
 use super::rate::DeliveryRate;
 use super::recovery::scoreboard::Scoreboard;
 use super::recovery::{Episode, Recovery};
+use super::recv_rtt::ReceiveRtt;
 use super::rtt::RttEstimator;
 use super::segment::{Outgoing, Segment};
 use super::time_wait::TimeWait;
@@ -149,6 +150,7 @@ pub(super) struct ReceiveHalf<H> {
     pub(super) last_at: Instant,
     /// Largest payload per wire segment seen, for the acknowledgement of every second one.
     pub(super) full_segment: u32,
+    pub(super) rtt: ReceiveRtt,
 }
 
 /// Timestamps in use (RFC 7323).
@@ -262,6 +264,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 fin: false,
                 last_at: now,
                 full_segment: SMALLEST_FULL_SEGMENT,
+                rtt: ReceiveRtt::new(now, rcv_nxt + agreed.rcv_wnd),
             },
             acks: AckState::new(rcv_nxt),
             stamps: agreed.timestamps.map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
@@ -361,6 +364,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// Round-trip statistics.
     pub fn rtt(&self) -> &RttEstimator {
         &self.rtt
+    }
+
+    /// The round trip as the receiver sees it: from an acknowledgement to the data that it let go. `None` before data
+    /// came.
+    pub fn receive_rtt(&self) -> Option<Duration> {
+        self.rcv.rtt.smoothed()
     }
 
     /// The congestion controller.
@@ -551,6 +560,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.window_probes = 0;
         self.note_timestamp(now, &segment);
         self.take_mark(&segment);
+        self.measure_receive_rtt(now, &segment);
         if let Err(abort) = self.handle_payload(env, segment, held, ext) {
             return Some(End::Violation(abort));
         }

@@ -17,6 +17,7 @@ pub mod path_mtu;
 pub mod rate;
 pub mod recovery;
 mod recv;
+mod recv_rtt;
 pub mod rtt;
 pub mod segment;
 mod send;

@@ -181,7 +181,7 @@ fn every_part_that_is_sent_again_repeats_the_same_checksum() {
 #[test]
 fn a_mapping_that_is_larger_than_the_buffer_is_received() {
     let mut config = HostConfig::default();
-    config.tcp.recv_buffer_bytes = NonZeroU32::new(9_362).unwrap(); // a window of 8,192
+    config.tcp.recv_buffer_bytes = NonZeroU32::new(9_362); // a window of 8,192
     let mut s = Script::accepted_csum_with(config);
     let all = octets(0, 40_000);
     let (mut at, mut edge) = (0, 8_192);

@@ -160,7 +160,7 @@ fn the_peers_window_counts_from_its_data_ack() {
 #[test]
 fn the_announced_edge_never_retreats_on_any_subflow() {
     let mut config = HostConfig::default();
-    config.tcp.recv_buffer_bytes = NonZeroU32::new(30_000).unwrap();
+    config.tcp.recv_buffer_bytes = NonZeroU32::new(30_000);
     let mut s = Script::accepted_with(config);
     s.joined_by_peer(1);
     let mut at = [1u32, 1];

@@ -65,7 +65,7 @@ fn an_acknowledgement_older_than_the_largest_window_is_challenged() {
 #[test]
 fn data_beyond_the_window_is_not_taken() {
     let mut config = config();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(74_897).unwrap(); // a window of 65,535
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(74_897); // a window of 65,535
     let mut s = Script::accepted_plain_with(config);
     s.receives(data(1 + 65_535, 1, b"abc")).sends(ack(1, 1).sack(&[]));
     // The part within it is.

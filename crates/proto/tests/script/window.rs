@@ -9,7 +9,7 @@ fn the_window_is_scaled_after_the_handshake_only() {
     let mut s = Script::listening();
     s.receives(syn().mss(1460).wscale(3)).sends(syn_ack().window(65_535).wscale(7));
     s.receives(ack(1, 1)).accepts();
-    s.receives(data(1, 1, b"abc")).sends(ack(1, 4).window((((6 << 20) / 8 * 7) >> 7) as u16 - 1));
+    s.receives(data(1, 1, b"abc")).sends(ack(1, 4).window((((128 << 10) / 8 * 7) >> 7) as u16 - 1));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn small_traffic_with_keepalive_does_not_pile_up_timers() {
 #[test]
 fn small_segments_that_nobody_reads_stay_within_the_receive_buffer() {
     let mut config = HostConfig::default();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(74_897).unwrap(); // a window of 65,535
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(74_897); // a window of 65,535
     let mut s = Script::accepted_plain_with(config);
     for at in 1..=20_000 {
         s.receives(data(at, 1, b"x").pinning(2048));
@@ -205,7 +205,7 @@ fn small_segments_that_nobody_reads_stay_within_the_receive_buffer() {
 #[test]
 fn single_octets_out_of_order_stay_within_the_receive_buffer() {
     let mut config = HostConfig::default();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(74_897).unwrap(); // a window of 65,535
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(74_897); // a window of 65,535
     let mut s = Script::accepted_plain_with(config);
     for i in 1..=5_000 {
         s.receives(data(1 + 2 * i, 1, b"x").pinning(2048));
@@ -254,7 +254,7 @@ fn a_window_of_a_syn_is_not_scaled() {
 #[test]
 fn the_right_edge_of_the_window_never_retreats() {
     let mut config = config();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(22_857).unwrap(); // a window of 20,000
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(22_857); // a window of 20,000
     let mut s = Script::accepted_plain_with(config);
     let (mut at, mut edge) = (1, 20_001);
     // Small segments in large buffers: the memory is gone before the window is.
@@ -273,7 +273,7 @@ fn the_right_edge_of_the_window_never_retreats() {
 #[test]
 fn reading_opens_a_window_that_was_shut() {
     let mut config = config();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(5_005).unwrap(); // a window of 4,380
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(5_005); // a window of 4,380
     let mut s = Script::accepted_plain_with(config);
     for i in 0..3 {
         s.receives(bulk(1 + 1460 * i, 1, 1460));
@@ -295,7 +295,7 @@ fn reading_does_not_announce_a_window_that_cannot_grow() {
 #[test]
 fn an_acknowledgement_counts_although_its_data_meets_a_shut_window() {
     let mut config = HostConfig::default();
-    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(5_142).unwrap(); // a window of 4,500
+    config.tcp.recv_buffer_bytes = core::num::NonZeroU32::new(5_142); // a window of 4,500
     let mut s = Script::accepted_plain_with(config);
     s.writes(b"hello").sends(data(1, 1, b"hello"));
     for i in 0..3 {

@@ -208,8 +208,10 @@ fn a_writer_that_keeps_to_the_room_keeps_to_the_limit() {
     assert_eq!(room, 1000 - 800 - 2 * BLOCK_OVERHEAD_BYTES);
     buffer.push(Piece::Fixed(Bytes::from(vec![0; room])));
     assert_eq!((buffer.room(), buffer.held_bytes()), (0, 1000));
-    buffer.set_limit(1200);
+    buffer.raise_limit(1200);
     assert_eq!(buffer.room(), 200 - BLOCK_OVERHEAD_BYTES);
+    buffer.raise_limit(500);
+    assert_eq!(buffer.room(), 200 - BLOCK_OVERHEAD_BYTES, "it never shrinks");
 }
 
 #[test]

@@ -123,7 +123,7 @@ pub(super) struct SendHalf<S> {
     pub(super) mss: u16,
     pub(super) path: PathMtu,
     pub(super) segment_bytes_max: u32,
-    /// The window belongs to the layer above, which never queues beyond it (RFC 8684 §3.3.4).
+    /// The window belongs to the layer above, which never queues beyond it (RFC 8684 §3.3.4); this is the flow's view.
     pub(super) window_is_shared: bool,
     pub(super) pace_next: Instant,
     pub(super) last_sent: Instant,

@@ -62,13 +62,17 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
     }
 
-    /// Octets that the peer's window leaves for new data; unlimited where the layer above sees to it.
+    /// Octets that the peer's window leaves for new data.
+    ///
+    /// RFC 8684 §3.3.5: a subflow of several is held to its own window too, since a box on its path may hold less than
+    /// the connection's receiver (Linux raises it to the connection's for each run that it sends). But what it was
+    /// told last may be old: the update can have come on another subflow, or been lost. One segment goes in any case
+    /// while nothing is on the way, and brings the present window, so there is nothing to be probed.
     pub(super) fn window_room(&self) -> u32 {
-        if self.snd.window_is_shared {
-            return u32::MAX;
-        }
         let edge = self.snd.board.snd_una() + self.snd.wnd;
-        edge.saturating_since(self.snd.board.snd_nxt())
+        let room = edge.saturating_since(self.snd.board.snd_nxt());
+        let asks = self.snd.window_is_shared && self.snd.board.is_empty();
+        if asks { room.max(u32::from(self.snd.mss)) } else { room }
     }
 
     /// RFC 9293 §3.8.6.2.1, the sender's rule against silly windows: a full segment, all there is, or half

@@ -70,7 +70,8 @@ fn data_beyond_a_subflows_own_window_is_counted() {
     s.receives(ack(1, 1).dack(1)).receives(rst(1)).nodelay();
     s.writes_bulk(0, 900).sends(bulk(1, 1, 900).on(1).map(1));
     assert_eq!(s.count("SndWndShared"), 0);
-    s.writes_bulk(900, 900).sends_any();
+    s.receives(ack(1, 901).on(1).window(1000).dack(901));
+    s.writes_bulk(900, 1200).sends(bulk(901, 1, 1200).on(1).map(901));
     assert_eq!(s.count("SndWndShared"), 1);
 }
 

@@ -157,6 +157,26 @@ fn the_peers_window_counts_from_its_data_ack() {
     assert_eq!(sent, 1_000);
 }
 
+/// RFC 8684 §3.3.5: a box on one path takes less than the receiver; the connection's window stays open.
+#[test]
+fn a_subflow_is_sent_no_more_than_its_own_window() {
+    let mut s = Script::accepted();
+    s.joined_by_peer_with(1, 3_000);
+    // Only the joined one is left, whose path has the small window.
+    s.receives(ack(1, 1).dack(1)).receives(rst(1)).nodelay();
+    s.writes_bulk(0, 20_000);
+    assert_eq!(s.drain_lens().iter().sum::<usize>(), 3_000 / 1_432 * 1_432);
+    s.receives(ack(1, 1_433).on(1).window(3_000).dack(1_433));
+    assert_eq!(s.drain_lens(), [1_432], "the edge moved by a segment");
+    // The box is full: nothing new, until it takes something.
+    s.receives(ack(1, 2_865).on(1).window(1_432).dack(2_865)).sends_nothing();
+    s.receives(ack(1, 4_297).on(1).window(0).dack(4_297));
+    assert_eq!(s.drain_lens(), [1_432], "one segment asks whether that is still so");
+    s.sends_nothing();
+    s.receives(ack(1, 5_729).on(1).window(30_000).dack(5_729));
+    assert_eq!(s.drain_lens().iter().sum::<usize>(), 20_000 - 5_728);
+}
+
 #[test]
 fn the_announced_edge_never_retreats_on_any_subflow() {
     let mut config = HostConfig::default();

@@ -223,7 +223,7 @@ fn what_the_delay_timer_sends_is_counted() {
 fn windows_that_shut_and_open_are_counted_on_both_sides() {
     let names = ["TcpExtTCPToZeroWindowAdv", "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPZeroWindowDrop"];
     let mut config = config();
-    config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(16 << 10).unwrap();
+    config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(16 << 10);
     let mut s = Script::accepted_plain_with(config);
     let mut at = 1;
     while count(&s, names[0]) == 0 {

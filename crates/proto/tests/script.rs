@@ -50,6 +50,8 @@ mod mptcp_join;
 mod mptcp_keys;
 #[path = "script/mptcp_mesh.rs"]
 mod mptcp_mesh;
+#[path = "script/mptcp_one_sided.rs"]
+mod mptcp_one_sided;
 #[path = "script/mptcp_stale.rs"]
 mod mptcp_stale;
 #[path = "script/spurious.rs"]

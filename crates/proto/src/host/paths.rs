@@ -139,7 +139,8 @@ impl Host {
             }
             Notice::FellBack(reason) => {
                 tracing::debug!(?reason, "fell back to TCP");
-                self.counters.dss_fallback += u64::from(reason == FallbackReason::Dss);
+                let is_dss = matches!(reason, FallbackReason::Dss | FallbackReason::NoDataAck);
+                self.counters.dss_fallback += u64::from(is_dss);
             }
         }
     }

@@ -402,6 +402,7 @@ impl Connection {
     pub(crate) fn handle_segment(&mut self, ctx: &mut Ctx<'_>, id: u32, segment: Segment) {
         let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
         self.show_siblings_to(index);
+        let is_only = self.subflows.len() == 1;
         let subflow = &mut self.subflows[index];
         let Phase::Open(flow) = &mut subflow.phase else { return };
         if segment.is_syn() {
@@ -416,6 +417,17 @@ impl Connection {
         // RFC 8684 §3.7: first data is acknowledged without an option, perhaps behind a hole in what the server says.
         if end.is_none() && !has_option && flow.snd_una() != Ssn(1) && hook.awaits_first_data_ack() {
             end = hook.fall_back_at_first_data(&mut ctx.env()).err().map(End::Violation);
+        }
+        let is_done = hook.data.rcv.is_finished() && hook.data.snd.is_done();
+        if end.is_none()
+            && is_only
+            && !is_done
+            && hook.data.mode == Mode::Mptcp
+            && hook.mp.bare_fin
+            && flow.peer_closed()
+            && !flow.is_closing()
+        {
+            end = hook.end_as_tcp(&mut ctx.env(), flow.rcv_nxt()).err().map(End::Violation);
         }
         // RFC 8684 §3.7: data of a further subflow is acknowledged, and options do not come through.
         let is_stripped = !has_option

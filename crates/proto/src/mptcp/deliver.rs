@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::checksum::Verdict;
-use super::fallback::FallbackReason;
+use super::fallback::{Failing, FallbackReason};
 use super::hook::{Hook, Mode, reset_reason};
 use super::mapping::{MappingFault, Part, PeerMapping};
 use super::subflow::HeldTag;
@@ -44,7 +44,16 @@ impl Hook<'_> {
             Ok(()) => {}
             Err(MappingFault::Unmapped) => {
                 env.counters.dss_no_match_tcp += u64::from(ssn != Ssn(1));
-                self.fall_back_or(env, FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
+                // A segment without any mapping that is no fallback of the peer's: the path takes no DSS any more, and
+                // what the peer sends again at data level could not be told from new data (RFC 8684 §3.7).
+                let may_be_plain =
+                    self.mp.acked_bare || !self.is_proven() || self.data.failing != Failing::No;
+                let is_stripped = held.is_none() && !may_be_plain;
+                if is_stripped || self.data.rcv.nxt() != self.data.rcv.contiguous_at(ssn) {
+                    env.counters.fallback_failed += 1;
+                    return Err(Abort { reason: reset_reason::MIDDLEBOX });
+                }
+                self.fall_back_alone_or(env, FallbackReason::Dss, reset_reason::MIDDLEBOX)?;
             }
             Err(MappingFault::Contradiction) => {
                 env.counters.dss_not_matching += 1;

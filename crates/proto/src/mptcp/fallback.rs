@@ -5,6 +5,8 @@
 //! | the handshake has no MP_CAPABLE | `handshake.rs`, `host/passive.rs` | plain TCP |
 //! | the first data has no MPTCP option | `confirm` of `hook.rs` | plain TCP, or reset |
 //! | data has no mapping | `deliver.rs` | plain TCP, or reset |
+//! | all is acknowledged, without any option | `handle_stall` of `timeouts.rs` | plain TCP, or reset |
+//! | a FIN without any option | `handle_segment` of `connection.rs` | plain TCP, or reset |
 //! | infinite mapping | `handle_dss` of `hook.rs` | plain TCP, or reset |
 //! | the first checksum is wrong | `on_wrong_checksum` | plain TCP, or MP_FAIL and reset |
 //! | a later checksum is wrong | `on_wrong_checksum` | MP_FAIL, or MP_FAIL and reset |
@@ -12,6 +14,10 @@
 //!
 //! Falling back is possible while the stream is contiguous on its one subflow: no other ever joined, nothing was
 //! sent twice at data level, and nothing waits out of order.
+//!
+//! A peer may not see what made us fall back. Our next new data tells it by the infinite mapping, and a peer that gets
+//! no DATA_ACKs for what we acknowledge falls back as we would. Until then its mappings have to say what we assume:
+//! see [`Hook::take_late_dss`].
 
 use super::connection::{Connection, Ctx, Notice};
 use super::hook::{Data, Hook, Mode, reset_reason};
@@ -42,6 +48,10 @@ pub enum FallbackReason {
     FirstData,
     /// A mapping was missing, infinite, or the first one had a wrong checksum.
     Dss,
+    /// All that we sent was acknowledged without any MPTCP option.
+    NoDataAck,
+    /// The peer's FIN had no MPTCP option.
+    Fin,
     /// After MP_FAIL our new data has the infinite mapping.
     InfiniteMapping,
     /// Both sides opened at once.
@@ -90,6 +100,14 @@ impl Data {
     fn may_fall_back(&self) -> bool {
         self.may_fall_back && !self.rcv.has_gap()
     }
+
+    /// The infinite mapping goes with our next new data. It refers back to the last data that is known to have
+    /// arrived intact.
+    fn announce_fallback(&mut self) {
+        let dsn = self.snd.buffer.snd_una();
+        let ssn = Ssn(1) + dsn.saturating_since(self.plain_base) as u32;
+        self.infinite = Some(Mapping::infinite(dsn, ssn, self.checksums));
+    }
 }
 
 impl Hook<'_> {
@@ -106,6 +124,33 @@ impl Hook<'_> {
         }
         env.counters.fallback_failed += 1;
         Err(Abort { reason: reset })
+    }
+
+    /// As [`Self::fall_back_or`], where the peer may not know: our next data tells it (RFC 8684 §3.7).
+    pub(super) fn fall_back_alone_or(
+        &mut self,
+        env: &mut Env<'_>,
+        reason: FallbackReason,
+        reset: u8,
+    ) -> Result<(), Abort> {
+        self.fall_back_or(env, reason, reset)?;
+        self.data.announce_fallback();
+        Ok(())
+    }
+
+    /// The peer's FIN came on the only subflow and had no MPTCP option: the peer speaks TCP, and its stream ends
+    /// here. Who speaks MPTCP says so on a FIN too, which then ends no more than the subflow.
+    pub(super) fn end_as_tcp(&mut self, env: &mut Env<'_>, rcv_nxt: Ssn) -> Result<(), Abort> {
+        let rcv = &self.data.rcv;
+        // Both ends take a number.
+        let end = rcv.contiguous_at(rcv_nxt);
+        if rcv.nxt() + u64::from(!rcv.is_finished()) != end {
+            env.counters.fallback_failed += 1;
+            return Err(Abort { reason: reset_reason::MIDDLEBOX });
+        }
+        self.fall_back_or(env, FallbackReason::Fin, reset_reason::MIDDLEBOX)?;
+        self.data.rcv.finish();
+        Ok(())
     }
 
     /// A whole mapping came whose checksum is wrong: a middlebox changed the data, or the option.
@@ -186,14 +231,36 @@ impl Connection {
         }
         let Some(subflow) = self.subflows.first_mut().filter(|s| s.is_usable()) else { return false };
         ctx.counters.infinite_map_tx += 1;
-        // It refers back to the last data that is known to have arrived intact.
-        let dsn = self.data.snd.buffer.snd_una();
-        let ssn = Ssn(1) + dsn.saturating_since(self.data.plain_base) as u32;
-        self.data.infinite = Some(Mapping::infinite(dsn, ssn, self.data.checksums));
+        self.data.announce_fallback();
         self.data.fall_back(&mut subflow.mp, FallbackReason::InfiniteMapping);
         self.data.inbox.fell_back = None;
         self.on_fallback(ctx, FallbackReason::InfiniteMapping);
         true
+    }
+
+    /// The peer acknowledges what we send, and for the latest of it no longer says anything in MPTCP: it fell back
+    /// without us, or something on the path acknowledges in its place or takes its options away. No other subflow
+    /// was ever open, which would rule the first out.
+    pub(super) fn is_peer_plain(&self) -> bool {
+        let mut flows = self.subflows.iter().filter(|s| s.flow().is_some());
+        let only = flows.next().filter(|s| s.is_usable() && s.mp.acked_bare);
+        only.is_some() && flows.next().is_none() && self.closed_totals.count == 0
+    }
+
+    /// Falls back after such a peer, or gives its subflow up: what would be sent again at data level could be new data
+    /// to it.
+    pub(super) fn follow_plain_peer(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(index) = self.subflows.iter().position(|s| s.flow().is_some()) else { return };
+        if !self.data.may_fall_back() {
+            ctx.counters.fallback_failed += 1;
+            self.on_flow_end(ctx, index, End::Violation(Abort { reason: reset_reason::MIDDLEBOX }));
+            return;
+        }
+        self.data.fall_back(&mut self.subflows[index].mp, FallbackReason::NoDataAck);
+        self.data.inbox.fell_back = None;
+        self.data.announce_fallback();
+        self.on_fallback(ctx, FallbackReason::NoDataAck);
+        self.advance_close(ctx);
     }
 
     /// A subflow that we open, and its connection with it, speaks plain TCP.

@@ -134,6 +134,7 @@ impl Hook<'_> {
     fn handle_dss(&mut self, env: &mut Env<'_>, dss: &Dss, window_bytes: u32) -> Result<HeldTag, Abort> {
         if let Some(ack) = dss.data_ack {
             self.mp.unproven = false;
+            self.mp.acked_bare = false;
             let ack = match ack {
                 DataAck::Four(low) => Dsn::from_low(low, self.data.snd.buffer.snd_una()),
                 DataAck::Eight(full) => Dsn(full),
@@ -286,7 +287,40 @@ impl Hook<'_> {
     /// MPTCP got through the handshake and no further.
     pub(super) fn fall_back_at_first_data(&mut self, env: &mut Env<'_>) -> Result<(), Abort> {
         env.counters.mp_capable_data_fallback += 1;
-        self.fall_back_or(env, FallbackReason::FirstData, reset_reason::MIDDLEBOX)
+        self.fall_back_alone_or(env, FallbackReason::FirstData, reset_reason::MIDDLEBOX)
+    }
+
+    /// What a peer that has not noticed our fallback still says in MPTCP. While its mappings agree with where its
+    /// octets are in the flow they say nothing new; then its DATA_FIN counts as well, since it sends no other end.
+    /// When they do not, it sends again what we have, and the flow is no stream any more.
+    fn take_late_dss(&mut self, segment: &Segment) -> Result<(), Abort> {
+        let mapping = segment.options.mptcp.iter().find_map(|option| match option {
+            MptcpOption::Dss(Dss { mapping: Some(mapping), data_fin, .. }) if mapping.len > 0 => {
+                Some((*mapping, *data_fin))
+            }
+            _ => None,
+        });
+        let (Some((mapping, data_fin)), Some(_)) = (mapping, self.data.keys) else { return Ok(()) };
+        let rcv = &mut self.data.rcv;
+        let dsn = match mapping.dsn {
+            DssDsn::Four(low) => Dsn::from_low(low, rcv.nxt()),
+            DssDsn::Eight(full) => Dsn(full),
+        };
+        let has_data = mapping.len > u16::from(data_fin);
+        if has_data && dsn != rcv.contiguous_at(Ssn(mapping.ssn)) {
+            return Err(Abort { reason: reset_reason::MIDDLEBOX });
+        }
+        if data_fin && dsn + u64::from(mapping.len - 1) == rcv.nxt() {
+            rcv.finish();
+        }
+        Ok(())
+    }
+
+    /// The peer knows that our options reach it: what it sends without any is not its fallback at the start of the
+    /// connection (RFC 8684 §3.7).
+    pub(super) fn is_proven(&self) -> bool {
+        let acked = self.data.snd.buffer.snd_una().after(self.data.plain_base);
+        acked || self.data.rcv.went_beyond_handshake()
     }
 
     fn set_confirmed(&mut self) {
@@ -444,8 +478,10 @@ impl Extension for Hook<'_> {
         window_bytes: u32,
     ) -> Result<HeldTag, Abort> {
         if self.data.mode == Mode::Plain {
-            return Ok(None);
+            return self.take_late_dss(segment).map(|()| None);
         }
+        self.mp.bare = segment.options.mptcp.is_empty();
+        self.mp.bare_fin |= self.mp.bare && segment.is_fin() && segment.payload.is_empty();
         self.confirm(env, segment, ssn)?;
         let mut held = None;
         if self.data.mode == Mode::Mptcp {
@@ -491,8 +527,9 @@ impl Extension for Hook<'_> {
     }
 
     fn handle_acked(&mut self, ssn: Ssn) {
-        if self.data.mode == Mode::Plain {
-            self.data.ack_plain(ssn);
+        match self.data.mode {
+            Mode::Plain => self.data.ack_plain(ssn),
+            Mode::Mptcp => self.mp.acked_bare = self.mp.bare,
         }
     }
 
@@ -564,7 +601,8 @@ impl Extension for Hook<'_> {
         &self.data.siblings
     }
 
-    fn reserved_option_bytes(&self) -> usize {
-        if self.data.mode == Mode::Mptcp { DSS_BYTES_MAX } else { 0 }
+    fn reserved_option_bytes(&self, tag: &SentTag) -> usize {
+        let is_infinite = tag.is_some_and(|mapping| mapping.is_infinite());
+        if self.data.mode == Mode::Mptcp || is_infinite { DSS_BYTES_MAX } else { 0 }
     }
 }

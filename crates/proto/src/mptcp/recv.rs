@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::pieces::Pieces;
 use crate::config::window_within;
 use crate::reassembly::Reassembly;
-use crate::seq::Dsn;
+use crate::seq::{Dsn, Ssn};
 
 /// Out-of-order pieces that one connection holds at most; at the limit the newest are refused, and the
 /// peer sends them again at data level.
@@ -29,6 +29,10 @@ pub struct Disorder {
 #[derive(Debug)]
 pub struct DataRecv {
     nxt: Dsn,
+    /// The first data sequence number.
+    first: Dsn,
+    /// What the handshake promised ends here: more comes only from who had a DATA_ACK.
+    first_edge: Dsn,
     /// Right edge announced; never moves back, on any subflow.
     adv: Dsn,
     limit_bytes: u32,
@@ -57,6 +61,8 @@ impl DataRecv {
     pub fn new(nxt: Dsn, limit_bytes: u32) -> Self {
         Self {
             nxt,
+            first: nxt,
+            first_edge: nxt,
             adv: nxt,
             limit_bytes,
             field_max: u32::from(u16::MAX),
@@ -77,7 +83,9 @@ impl DataRecv {
     /// The peer's key is known now: its stream starts at `nxt`, of which `window` octets were promised.
     pub fn start_at(&mut self, nxt: Dsn, window: u32) {
         self.nxt = nxt;
+        self.first = nxt;
         self.adv = nxt + u64::from(window);
+        self.first_edge = self.adv;
     }
 
     /// The next octet expected: what DATA_ACK says.
@@ -88,6 +96,17 @@ impl DataRecv {
     /// DATA_ACKs have 64 bits.
     pub fn is_wide(&self) -> bool {
         self.wide
+    }
+
+    /// The data sequence number of a subflow's octet `ssn` while the stream is contiguous on that subflow.
+    pub fn contiguous_at(&self, ssn: Ssn) -> Dsn {
+        let low = self.first.low().wrapping_add(ssn.0.wrapping_sub(1));
+        Dsn::from_low(low, self.nxt)
+    }
+
+    /// The peer has had a DATA_ACK of ours, or it could not have sent as much.
+    pub fn went_beyond_handshake(&self) -> bool {
+        self.nxt.after(self.first_edge)
     }
 
     /// A 64-bit mapping came.

@@ -160,6 +160,12 @@ pub struct SubflowState {
     pub window_raised: bool,
     /// What it announced last.
     pub announced: Option<Announced>,
+    /// The segment in hand has no MPTCP option.
+    pub bare: bool,
+    /// The latest acknowledgement of something new was bare, and no DATA_ACK came since.
+    pub acked_bare: bool,
+    /// The peer's FIN was bare.
+    pub bare_fin: bool,
     /// Since when our FIN is queued or sent.
     pub closing_since: Option<Instant>,
 }
@@ -188,6 +194,9 @@ impl SubflowState {
             stale: false,
             window_raised: false,
             announced: None,
+            bare: false,
+            acked_bare: false,
+            bare_fin: false,
             closing_since: None,
         }
     }

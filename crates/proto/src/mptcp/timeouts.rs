@@ -229,6 +229,11 @@ impl Connection {
         }
         self.timing.last_stall = ctx.now;
         let behind = snd.buffer.unacked();
+        if behind > 0 && self.is_peer_plain() {
+            self.follow_plain_peer(ctx);
+            return;
+        }
+        let snd = &mut self.data.snd;
         if behind > 0 {
             // One segment makes a silent peer speak; one that lost more than that needs more.
             let bytes = if self.timing.stalls <= 1 { STALL_PROBE_BYTES } else { STALL_RESEND_BYTES };

@@ -98,6 +98,6 @@ pub trait Extension {
         &[]
     }
 
-    /// Octets of option space that each data segment has to leave free.
-    fn reserved_option_bytes(&self) -> usize;
+    /// Octets of option space that each data segment of a run with `tag` has to leave free.
+    fn reserved_option_bytes(&self, tag: &Self::Sent) -> usize;
 }

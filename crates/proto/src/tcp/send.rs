@@ -158,9 +158,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             }
             return None;
         }
-        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
+        let sent = self.snd.board.get(index)?;
+        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes(&sent.tag)));
         let room = self.cwnd_room();
-        if room < mss.min(self.snd.board.get(index)?.len) {
+        if room < mss.min(sent.len) {
             return None;
         }
         let limit = whole_segments(room.min(self.burst_bytes(mss as u16)), mss);
@@ -204,8 +205,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         X: Extension<Sent = S, Held = H>,
     {
         self.forget_old_mtu(env.now);
-        let len = self.snd.queue.front()?.0.len() as u32;
-        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
+        let (bytes, tag) = self.snd.queue.front()?;
+        let len = bytes.len() as u32;
+        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes(tag)));
         let window = self.window_room();
         let room = self.cwnd_room();
         if room < len.min(mss) {
@@ -277,7 +279,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !core::mem::take(&mut self.recovery.probe_wanted) || self.snd.board.is_empty() {
             return None;
         }
-        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes()));
+        let tag = self
+            .snd
+            .queue
+            .front()
+            .map(|(_, tag)| tag)
+            .or_else(|| Some(&self.snd.board.iter().last()?.tag))?;
+        let mss = u32::from(self.payload_mss(ext.reserved_option_bytes(tag)));
         let fresh = self.snd.queue.front().map(|(bytes, _)| (bytes.len() as u32).min(mss));
         let fresh = fresh.filter(|take| self.window_room() >= *take);
         let repeats = fresh.is_none();

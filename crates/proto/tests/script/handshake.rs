@@ -69,7 +69,7 @@ fn first_data_without_dss_falls_back_on_the_server() {
     let mut s = Script::accepted();
     s.receives(data(1, 1, b"hello")).sends(ack(1, 6).plain()).reads(b"hello");
     assert!(!s.is_mptcp());
-    s.writes(b"world").sends(data(1, 6, b"world").plain());
+    s.writes(b"world").sends(data(1, 6, b"world").infinite(1, 1));
     s.receives(ack(6, 6)).shuts_down().sends(fin(6, 6).plain());
 }
 
@@ -181,7 +181,7 @@ fn first_data_without_dss_falls_back_on_the_client() {
     s.receives(syn_ack().mss(1460).wscale(0).mpc()).sends(ack(1, 1).mpc());
     s.receives(data(1, 1, b"hello")).sends(ack(1, 6).plain()).reads(b"hello");
     assert!(!s.is_mptcp());
-    s.writes(b"world").sends(data(1, 6, b"world").plain());
+    s.writes(b"world").sends(data(1, 6, b"world").infinite(1, 1));
 }
 
 #[test]
@@ -193,7 +193,8 @@ fn an_ack_without_dss_for_the_first_data_falls_back_on_the_client() {
     s.receives(ack(1, 6));
     assert!(!s.is_mptcp());
     s.ignores();
-    s.writes(b"more").sends(data(6, 1, b"more").plain());
+    // RFC 8684 §3.7: the server may not know.
+    s.writes(b"more").sends(data(6, 1, b"more").infinite(1, 1));
     s.receives(ack(1, 10)).sends_nothing();
     assert_eq!(s.host.info(s.id()).unwrap().bytes_acked, 9);
 }

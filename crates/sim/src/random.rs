@@ -60,10 +60,15 @@ impl Draw {
         for link in &mut links {
             link.boxes.extend(late.chance(8).then(|| late.one_sided()));
             let kinds: Vec<&str> = link.boxes.iter().chain(&link.far_boxes).map(BoxSpec::kind).collect();
-            if kinds.contains(&"pep") && kinds.contains(&"too-big") {
-                // The proxy has acknowledged what the router refuses, and cannot make it smaller.
+            if kinds.contains(&"pep") && (kinds.contains(&"too-big") || kinds.contains(&"inject")) {
+                // The proxy has acknowledged what the router refuses, and cannot make it smaller. And it believes
+                // forged segments, for which it gives up even plain TCP.
                 self.at_best(Ending::MayFail);
             }
+        }
+        if count > 1 && late.ending != Ending::Complete {
+            // With several subflows there is no way back to TCP: each one that loses a mapping is reset.
+            self.at_best(Ending::MayFail);
         }
         self.at_best(late.ending);
         let mut hosts = [self.host("client"), self.host("server")];

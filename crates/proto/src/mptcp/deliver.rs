@@ -47,7 +47,7 @@ impl Hook<'_> {
                 // A segment without any mapping that is no fallback of the peer's: the path takes no DSS any more, and
                 // what the peer sends again at data level could not be told from new data (RFC 8684 §3.7).
                 let may_be_plain =
-                    self.mp.acked_bare || !self.is_proven() || self.data.failing != Failing::No;
+                    self.mp.acked_bare.is_some() || !self.is_proven() || self.data.failing != Failing::No;
                 let is_stripped = held.is_none() && !may_be_plain;
                 if is_stripped || self.data.rcv.nxt() != self.data.rcv.contiguous_at(ssn) {
                     env.counters.fallback_failed += 1;

@@ -243,7 +243,7 @@ impl Connection {
     /// was ever open, which would rule the first out.
     pub(super) fn is_peer_plain(&self) -> bool {
         let mut flows = self.subflows.iter().filter(|s| s.flow().is_some());
-        let only = flows.next().filter(|s| s.is_usable() && s.mp.acked_bare);
+        let only = flows.next().filter(|s| s.is_usable() && s.mp.acked_bare.is_some());
         only.is_some() && flows.next().is_none() && self.closed_totals.count == 0
     }
 

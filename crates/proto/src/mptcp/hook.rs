@@ -134,7 +134,7 @@ impl Hook<'_> {
     fn handle_dss(&mut self, env: &mut Env<'_>, dss: &Dss, window_bytes: u32) -> Result<HeldTag, Abort> {
         if let Some(ack) = dss.data_ack {
             self.mp.unproven = false;
-            self.mp.acked_bare = false;
+            self.mp.note_option();
             let ack = match ack {
                 DataAck::Four(low) => Dsn::from_low(low, self.data.snd.buffer.snd_una()),
                 DataAck::Eight(full) => Dsn(full),
@@ -480,6 +480,7 @@ impl Extension for Hook<'_> {
         if self.data.mode == Mode::Plain {
             return self.take_late_dss(segment).map(|()| None);
         }
+        self.mp.at = ssn;
         self.mp.bare = segment.options.mptcp.is_empty();
         self.mp.bare_fin |= self.mp.bare && segment.is_fin() && segment.payload.is_empty();
         self.confirm(env, segment, ssn)?;
@@ -529,7 +530,7 @@ impl Extension for Hook<'_> {
     fn handle_acked(&mut self, ssn: Ssn) {
         match self.data.mode {
             Mode::Plain => self.data.ack_plain(ssn),
-            Mode::Mptcp => self.mp.acked_bare = self.mp.bare,
+            Mode::Mptcp => self.mp.note_acked(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::mapping::{Mapping, MappingCursor, PeerMapping};
 use super::reinject::Reinject;
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
-use crate::seq::Dsn;
+use crate::seq::{Dsn, Ssn};
 use crate::tcp::flow::{Flow, State};
 use crate::tcp::opening::Opening;
 use crate::time::Instant;
@@ -160,10 +160,12 @@ pub struct SubflowState {
     pub window_raised: bool,
     /// What it announced last.
     pub announced: Option<Announced>,
+    /// Where the segment in hand begins.
+    pub at: Ssn,
     /// The segment in hand has no MPTCP option.
     pub bare: bool,
-    /// The latest acknowledgement of something new was bare, and no DATA_ACK came since.
-    pub acked_bare: bool,
+    /// The latest acknowledgement of something new was bare, in a segment that began there, and no DATA_ACK came since.
+    pub acked_bare: Option<Ssn>,
     /// The peer's FIN was bare.
     pub bare_fin: bool,
     /// Since when our FIN is queued or sent.
@@ -194,8 +196,9 @@ impl SubflowState {
             stale: false,
             window_raised: false,
             announced: None,
+            at: Ssn(1),
             bare: false,
-            acked_bare: false,
+            acked_bare: None,
             bare_fin: false,
             closing_since: None,
         }
@@ -209,6 +212,23 @@ impl SubflowState {
     /// Data may be sent on it.
     pub fn may_send(&self) -> bool {
         !matches!(self.confirmation, Confirmation::JoinClient { .. })
+    }
+
+    /// The segment in hand acknowledges something new.
+    pub fn note_acked(&mut self) {
+        if self.bare {
+            self.acked_bare = Some(self.at);
+        } else {
+            self.note_option();
+        }
+    }
+
+    /// The peer speaks MPTCP in the segment in hand. One that a proxy has kept, or that was overtaken, is older than
+    /// the bare acknowledgement and tells nothing against it.
+    pub fn note_option(&mut self) {
+        if self.acked_bare.is_some_and(|bare| !self.at.before(bare)) {
+            self.acked_bare = None;
+        }
     }
 
     /// Queues a signal; false when there are too many. Addresses withdrawn together go in one REMOVE_ADDR.

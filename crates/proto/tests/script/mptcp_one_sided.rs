@@ -85,6 +85,16 @@ fn acknowledgements_without_an_option_are_followed_by_a_fallback_and_not_by_data
     s.closes().sends(fin(16, 1).plain());
 }
 
+/// A proxy kept it, and raised its acknowledgement.
+#[test]
+fn an_older_segment_with_an_option_tells_nothing_against_such_an_acknowledgement() {
+    let mut s = Script::accepted();
+    s.writes(b"hello").sends(data(1, 1, b"hello").map(1));
+    s.receives(ack(4, 6)).receives(data(1, 6, b"abc").map(1).dack(1)).sends(ack(6, 4).dack(4)).reads(b"abc");
+    s.after(secs(3)).sends_nothing();
+    assert!(!s.is_mptcp());
+}
+
 #[test]
 fn one_acknowledgement_with_a_data_ack_keeps_mptcp() {
     let mut s = Script::accepted();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use polytcp::blocking::{MptcpListener, MptcpStream};
 use polytcp::io::MemoryConfig;
 use polytcp::{ConnectOptions, ListenOptions, Protocol};
+use polytcp_proto::pm::command::PmEvent;
 use support::{Pair, SERVER, assert_same, bounded, builders, bytes};
 
 fn connected(pair: &Pair) -> (MptcpStream, MptcpStream) {
@@ -353,5 +354,19 @@ fn shutting_the_receiving_direction_ends_a_blocked_read() {
             client.shutdown(Shutdown::Read).expect("shutdown");
             assert_eq!(reader.join().expect("no panic"), 0);
         });
+    });
+}
+
+#[test]
+fn a_subscriber_hears_of_listeners() {
+    bounded(|| {
+        let pair = Pair::new(1);
+        let mut events = pair.server.subscribe();
+        let local = SERVER.parse().expect("an address");
+        let listener = MptcpListener::bind(&pair.server, SERVER).expect("bind");
+        let limit = Duration::from_secs(5);
+        assert_eq!(events.next_timeout(limit), Some(PmEvent::ListenerCreated { local }));
+        drop(listener);
+        assert_eq!(events.next_timeout(limit), Some(PmEvent::ListenerClosed { local }));
     });
 }

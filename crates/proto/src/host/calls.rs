@@ -11,6 +11,7 @@ use super::socket::{
 use super::{FlowRef, FourTuple, Host, Piece};
 use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
 use crate::mptcp::hook::Mode;
+use crate::pm::command::PmEvent;
 use crate::tcp::cc;
 use crate::tcp::opening::Opening;
 use crate::time::{Duration, Instant};
@@ -147,6 +148,9 @@ impl Host {
                 self.listeners.len() - 1
             }
         };
+        if options.protocol == Protocol::Mptcp {
+            self.push_pm_event(PmEvent::ListenerCreated { local });
+        }
         Ok(ListenerId { index: index as u32, generation })
     }
 
@@ -160,9 +164,17 @@ impl Host {
     pub fn close_listener(&mut self, now: Instant, id: ListenerId) {
         let Some(listener) = self.listener_mut(id) else { return };
         let waiting = core::mem::take(&mut listener.queue);
-        self.listeners[id.index as usize] = None;
+        self.drop_listener(id);
         for connection in waiting {
             self.abort(now, connection);
+        }
+    }
+
+    /// Takes a listener out; the path manager's clients hear of MPTCP ones, as in Linux.
+    pub(super) fn drop_listener(&mut self, id: ListenerId) {
+        let dropped = self.listeners.get_mut(id.index as usize).and_then(Option::take);
+        if let Some(Listener { local, protocol: Protocol::Mptcp, .. }) = dropped {
+            self.push_pm_event(PmEvent::ListenerClosed { local });
         }
     }
 

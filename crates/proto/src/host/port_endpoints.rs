@@ -57,7 +57,7 @@ impl Host {
             Some(ListenerId { index: index as u32, generation: listener.generation })
         });
         if let Some(id) = found {
-            self.listeners[id.index as usize] = None;
+            self.drop_listener(id);
         }
     }
 

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 
 use super::dsl::*;
 use polytcp_proto::config::HostConfig;
-use polytcp_proto::host::{ListenOptions, SubflowState};
+use polytcp_proto::host::{ListenOptions, Protocol, SubflowState};
 use polytcp_proto::packet::InterfaceId;
-use polytcp_proto::pm::command::{AddressId, Endpoint, EndpointFlags, FlagsTarget, PmCommand, PmError};
+use polytcp_proto::pm::command::{
+    AddressId, Endpoint, EndpointFlags, FlagsTarget, PmCommand, PmError, PmEvent,
+};
 
 const PORT: u16 = 8080;
 
@@ -291,4 +293,34 @@ fn a_client_takes_no_join_before_it_is_confirmed() {
     s.receives(ack(1, 1).dack(1)).sends_nothing();
     let late = s.add_line_at(1, 5000, 2001);
     s.receives(syn().on(late).mss(1460).join_syn(1)).sends(syn_ack().on(late).join_syn_ack());
+}
+
+/// As Linux's `MPTCP_EVENT_LISTENER_CREATED` and `MPTCP_EVENT_LISTENER_CLOSED`.
+#[test]
+fn listeners_are_told_to_the_path_managers_clients_when_they_are_mptcp() {
+    let mut s = Script::new(config());
+    let now = s.now;
+    let open = |s: &mut Script, local: &str, protocol| {
+        let options = ListenOptions { protocol, ..ListenOptions::new(local.parse().unwrap()) };
+        s.host.listen(&options).expect("free")
+    };
+    let events = |s: &mut Script| std::iter::from_fn(|| s.host.poll_pm_event()).collect::<Vec<_>>();
+    let any = open(&mut s, "0.0.0.0:80", Protocol::Mptcp);
+    let plain = open(&mut s, "10.0.0.1:81", Protocol::Tcp);
+    assert_eq!(events(&mut s), [PmEvent::ListenerCreated { local: "0.0.0.0:80".parse().unwrap() }]);
+    s.host.close_listener(now, plain);
+    assert_eq!(events(&mut s), []);
+    s.host.close_listener(now, any);
+    s.host.close_listener(now, any);
+    assert_eq!(events(&mut s), [PmEvent::ListenerClosed { local: "0.0.0.0:80".parse().unwrap() }]);
+    // A port of the system's choice is told as it came out.
+    let chosen = open(&mut s, "10.0.1.1:0", Protocol::Mptcp);
+    let local = s.host.listener_addr(chosen).expect("open");
+    assert_eq!(events(&mut s), [PmEvent::ListenerCreated { local }]);
+    // The listener of an endpoint with a port is one as well.
+    let local = std::net::SocketAddr::new(host_ip(2), PORT);
+    s.host.command(now, &PmCommand::AddAddr(with_port(host_ip(2)))).expect("free");
+    assert_eq!(events(&mut s), [PmEvent::ListenerCreated { local }]);
+    s.host.command(now, &PmCommand::FlushAddrs).expect("always");
+    assert_eq!(events(&mut s), [PmEvent::ListenerClosed { local }]);
 }

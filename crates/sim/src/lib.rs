@@ -24,6 +24,7 @@ pub mod random;
 pub mod report;
 pub mod scenario;
 pub mod shrink;
+pub mod sysctl;
 mod tap;
 pub mod watch;
 mod window;

@@ -10,12 +10,14 @@ use polytcp_netem::{CodelConfig, GilbertElliott, LinkConfig, Order, QueueDiscipl
 use polytcp_proto::config::HostConfig;
 use polytcp_proto::host::{Cidr, Protocol};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags};
+use polytcp_proto::pm::kernel::{EXTRA_SUBFLOWS_MAX, LIMIT_MAX};
 use polytcp_proto::{sched, tcp};
 use serde::{Deserialize, Serialize};
 
 use crate::boxes::BoxSpec;
 use crate::expect::Expect;
 use crate::quantity::{Rate, Share, Size, Span};
+use crate::sysctl::Sysctls;
 
 /// A network, what happens in it, and what is expected of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +92,9 @@ pub struct HostSpec {
     /// Endpoints as `ip mptcp endpoint add` takes them: `10.0.2.2 subflow backup`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
+    /// Everything else that can be set, under Linux's names.
+    #[serde(default, skip_serializing_if = "Sysctls::is_empty")]
+    pub sysctl: Sysctls,
 }
 
 /// A link between two hosts.
@@ -491,8 +496,9 @@ impl HostSpec {
         config.mptcp.enabled = self.mptcp.unwrap_or(config.mptcp.enabled);
         config.mptcp.subflows = self.subflows.unwrap_or(LIMIT_MAX);
         config.mptcp.add_addr_accepted = self.add_addr_accepted.unwrap_or(LIMIT_MAX);
-        if config.mptcp.subflows > LIMIT_MAX || config.mptcp.add_addr_accepted > LIMIT_MAX {
-            return Err(format!("subflows, add_addr_accepted: at most {LIMIT_MAX}"));
+        let most = EXTRA_SUBFLOWS_MAX;
+        if config.mptcp.subflows > most || config.mptcp.add_addr_accepted > most {
+            return Err(format!("subflows, add_addr_accepted: at most {most}"));
         }
         config.tcp.keepalive_idle = self.keepalive.map(Span::duration);
         config.mptcp.checksum_enabled = self.checksum.unwrap_or(config.mptcp.checksum_enabled);
@@ -506,13 +512,13 @@ impl HostSpec {
             // Keys are drawn until one fits: a small range takes long.
             config.mptcp.idsn_near_wrap_bytes = Some(within.get().max(1 << 20));
         }
+        self.sysctl.apply(&mut config).map_err(|fault| format!("sysctl: {fault}"))?;
         Ok(config)
     }
 }
 
 /// Below, a window cannot hold two full segments and their headers.
 const BUFFER_MIN: u32 = 16 << 10;
-const LIMIT_MAX: u32 = 8;
 
 impl LinkSpec {
     /// The link of both directions, `up` first, when `shape` holds.

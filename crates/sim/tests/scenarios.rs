@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use polytcp_proto::config::Ecn;
 use polytcp_sim::{Scenario, Watchers, run};
 
 fn files() -> Vec<PathBuf> {
@@ -92,4 +93,21 @@ fn a_run_is_captured_and_drawn() {
     // Each packet of data is in both files.
     assert!(octets("client") > report.read_bytes && octets("server") > report.read_bytes);
     std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn a_hosts_sysctls_reach_its_stack_and_a_wrong_one_is_named_with_its_place() {
+    let file = |sysctl: &str| {
+        format!(
+            "about = \"two hosts\"\nlimit = \"1s\"\n\n[[host]]\nname = \"a\"\n[host.sysctl]\n{sysctl}\n\n\
+             [[host]]\nname = \"b\"\n\n[[link]]\nname = \"l\"\nbetween = [\"a\", \"b\"]\n"
+        )
+    };
+    let scenario = Scenario::parse(&file("tcp_ecn = 1")).expect("well formed");
+    let ecn = |host: usize| scenario.hosts[host].config().expect("well formed").tcp.ecn;
+    assert_eq!((ecn(0), ecn(1)), (Ecn::Request, Ecn::Accept));
+    let fault = |sysctl: &str| Scenario::parse(&file(sysctl)).expect_err("refused");
+    assert_eq!(fault("tcp_ecn = 5"), "host 1 (`a`): sysctl: tcp_ecn: 5 is none of 0, 1, 2");
+    let unknown = fault("tcp_enc = 1");
+    assert!(unknown.starts_with("line 7: unknown field `tcp_enc`") && !unknown.contains('\n'), "{unknown}");
 }

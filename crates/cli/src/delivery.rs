@@ -55,11 +55,17 @@ struct State {
     received: u64,
     last: Instant,
     longest_pause: Duration,
+    longest_gap: Duration,
 }
 
 impl Flow {
     pub(crate) fn new() -> Self {
-        let state = State { received: 0, last: Instant::now(), longest_pause: Duration::ZERO };
+        let state = State {
+            received: 0,
+            last: Instant::now(),
+            longest_pause: Duration::ZERO,
+            longest_gap: Duration::ZERO,
+        };
         Self { state: Mutex::new(state) }
     }
 
@@ -72,6 +78,7 @@ impl Flow {
     pub(crate) fn deliver(&self, len: usize, outage: &Outage) {
         let now = Instant::now();
         let mut state = self.lock();
+        state.longest_gap = state.gap_until(now);
         state.received += len as u64;
         state.longest_pause = state.pause_until(now, outage);
         state.last = now;
@@ -87,12 +94,24 @@ impl Flow {
         self.lock().pause_until(Instant::now(), outage)
     }
 
+    /// The longest time without delivery since the first octet came, with one that is not over.
+    pub(crate) fn longest_gap(&self) -> Duration {
+        self.lock().gap_until(Instant::now())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    fn gap_until(&self, now: Instant) -> Duration {
+        match self.received {
+            0 => Duration::ZERO,
+            _ => self.longest_gap.max(now.saturating_duration_since(self.last)),
+        }
+    }
+
     fn pause_until(&self, now: Instant, outage: &Outage) -> Duration {
         if outage.touches(self.last, now) {
             self.longest_pause.max(now.saturating_duration_since(self.last))
@@ -105,6 +124,19 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_counts_from_the_first_octet_on() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut state = *Flow::new().lock();
+        state.last = start;
+        assert_eq!(state.gap_until(at(500)), Duration::ZERO);
+        state.received = 1;
+        assert_eq!(state.gap_until(at(70)), Duration::from_millis(70));
+        state.longest_gap = Duration::from_millis(100);
+        assert_eq!(state.gap_until(at(70)), Duration::from_millis(100));
+    }
 
     #[test]
     fn only_pauses_while_the_link_is_down_count() {

@@ -15,7 +15,9 @@ use crate::units;
 pub(crate) struct LinkParts {
     rate: Option<NonZeroU64>,
     delay: Option<Duration>,
+    jitter: Option<Duration>,
     loss: Option<Ratio>,
+    queue_bytes: Option<u64>,
 }
 
 impl LinkParts {
@@ -25,6 +27,8 @@ impl LinkParts {
         match key {
             "rate" => once(key, &mut self.rate, named(key, units::parse_rate(needed()?))?)?,
             "delay" => once(key, &mut self.delay, named(key, units::parse_delay(needed()?))?)?,
+            "jitter" => once(key, &mut self.jitter, named(key, units::parse_delay(needed()?))?)?,
+            "queue" => once(key, &mut self.queue_bytes, named(key, units::parse_size(needed()?))?)?,
             "loss" => once(key, &mut self.loss, named(key, units::parse_loss(needed()?))?)?,
             _ => return Ok(Taken::No),
         }
@@ -39,7 +43,9 @@ impl LinkParts {
         Some(LinkConfig {
             rate_bits_per_sec: self.rate,
             delay: self.delay.unwrap_or_default(),
+            jitter: self.jitter.unwrap_or_default(),
             loss: self.loss.unwrap_or_default(),
+            queue_bytes: self.queue_bytes,
             ..LinkConfig::default()
         })
     }
@@ -67,7 +73,7 @@ impl FromStr for RatedLink {
         for part in text.split(',') {
             let (key, value) = split_part(part);
             if parts.set(key, value)? == Taken::No {
-                return Err(format!("`{key}` is none of rate=, delay= and loss="));
+                return Err(format!("`{key}` is none of rate=, delay=, jitter=, loss= and queue="));
             }
         }
         let link = parts.link().and_then(|config| Some((config, config.rate_bits_per_sec?)));
@@ -115,6 +121,13 @@ mod tests {
             ..LinkConfig::new(20_000_000, Duration::from_millis(20))
         };
         assert_eq!(link.config, expected);
+        let deep: RatedLink = "rate=20mbit,delay=20ms,jitter=5ms,queue=64k".parse().expect("well-formed");
+        let expected = LinkConfig {
+            jitter: Duration::from_millis(5),
+            queue_bytes: Some(65_536),
+            ..LinkConfig::new(20_000_000, Duration::from_millis(20))
+        };
+        assert_eq!(deep.config, expected);
         let bare: RatedLink = "rate=1gbit".parse().expect("well-formed");
         assert_eq!(bare.config, LinkConfig::new(1_000_000_000, Duration::ZERO));
     }
@@ -130,7 +143,9 @@ mod tests {
             ("rate=20mbit,delay=20", "delay: a delay needs a unit"),
             ("rate=20mbit,loss=100%", "below 100%"),
             ("rate=20mbit,rate=10mbit", "twice"),
-            ("rate=20mbit,jitter=1ms", "`jitter`"),
+            ("rate=20mbit,colour=red", "`colour`"),
+            ("rate=20mbit,jitter=1", "jitter: a delay needs a unit"),
+            ("rate=20mbit,queue=1T", "queue: `T` is not a unit"),
             ("rate=20mbit,", "``"),
         ] {
             let error = text.parse::<RatedLink>().expect_err(text);

@@ -33,7 +33,12 @@ const BAD: &[(&[&str], &str)] = &[
     (&["bench", "paths", "--link", "delay=20ms"], "its rate"),
     (&["bench", "paths", "--link", "rate=20mbit,loss=100%"], "below 100%"),
     (&["bench", "paths", "--link", "rate=20mbit,loss"], "needs a value"),
-    (&["bench", "paths", "--link", "rate=20mbit,jitter=1ms"], "jitter"),
+    (&["bench", "paths", "--link", "rate=20mbit,colour=red"], "colour"),
+    (&["bench", "grid", "--cc", "vegas"], "cubic"),
+    (&["bench", "grid", "--rounds", "0"], "1..=100"),
+    (&["bench", "grid", "--seconds", "601"], "1..=600"),
+    (&["bench", "grid", "--cell", "nowhere"], "shallow"),
+    (&["bench", "grid", "--pcap", "/no/such/directory"], "--pcap"),
     (&["bench", "paths", "--loss", "1%"], "--loss"),
     (&["bench", "--rounds", "5", "paths"], "paths"),
     (&["sim"], "FILE"),
@@ -74,7 +79,13 @@ fn bad_flags_are_one_line_that_names_them_and_exit_2() {
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    for args in [&["--help"][..], &["demo", "--help"], &["nc", "--help"], &["bench", "paths", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["demo", "--help"],
+        &["nc", "--help"],
+        &["bench", "paths", "--help"],
+        &["bench", "grid", "--help"],
+    ] {
         let ran = run(args);
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
         assert!(ran.stdout_text().contains("Usage:"), "{args:?}");

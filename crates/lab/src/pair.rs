@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use polytcp_io::{Boxes, Bridge, BridgeHandle, LinkConfig};
+use polytcp_io::{Boxes, Bridge, BridgeHandle, CaptureFile, Captured, Device, LinkConfig};
 use polytcp_proto::pm::command::EndpointFlags;
 
 use crate::error::{Context, LabError};
@@ -70,15 +70,36 @@ impl KernelPair {
     /// Joined by TUN devices with emulated links between them. The same `seed` gives the same losses
     /// for the same packets.
     pub fn bridged(paths: Vec<BridgedPath>, seed: u64) -> Result<Self, LabError> {
-        Self::bridged_with_boxes(paths.into_iter().map(|path| (path, Boxes::default())).collect(), seed)
+        Self::bridged_with_boxes(unboxed(paths), seed)
+    }
+
+    /// Joined like [`bridged`](Self::bridged), with what the client sends and receives written to `file`.
+    pub fn bridged_captured(
+        paths: Vec<BridgedPath>,
+        seed: u64,
+        file: &CaptureFile,
+    ) -> Result<Self, LabError> {
+        Self::join(unboxed(paths), seed, Some(file))
     }
 
     /// Joined like [`bridged`](Self::bridged), with middleboxes on each path: the near ones at the client,
     /// the far ones at the server, outward from client to server.
     pub fn bridged_with_boxes(paths: Vec<(BridgedPath, Boxes)>, seed: u64) -> Result<Self, LabError> {
+        Self::join(paths, seed, None)
+    }
+
+    fn join(
+        paths: Vec<(BridgedPath, Boxes)>,
+        seed: u64,
+        capture: Option<&CaptureFile>,
+    ) -> Result<Self, LabError> {
         let mut pair = Self::unjoined(paths.iter().map(|(bridged, _)| bridged.path.clone()).collect())?;
         for (number, (BridgedPath { path, up, down }, boxes)) in (0u64..).zip(paths) {
-            let client = Box::new(open_tun(&pair.client, &path)?);
+            let client = open_tun(&pair.client, &path)?;
+            let client: Box<dyn Device> = match capture {
+                Some(file) => Box::new(Captured::new(client, file)),
+                None => Box::new(client),
+            };
             let server = Box::new(open_tun(&pair.server, &path)?);
             let bridge = Bridge::spawn_with_boxes(client, server, up, down, boxes, seed.wrapping_add(number))
                 .context(|| format!("bridging {}", path.name))?;
@@ -124,4 +145,8 @@ impl KernelPair {
     pub fn bridge(&self, index: usize) -> Option<&BridgeHandle> {
         self.bridges.get(index)
     }
+}
+
+fn unboxed(paths: Vec<BridgedPath>) -> Vec<(BridgedPath, Boxes)> {
+    paths.into_iter().map(|path| (path, Boxes::default())).collect()
 }

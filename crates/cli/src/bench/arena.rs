@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use polytcp::blocking::MptcpStream;
-use polytcp::io::{Device, Emulated, LinkConfig, LinkControl};
-use polytcp::{ConnectOptions, EndpointFlags, Stack, StackBuilder, SubflowState};
+use polytcp::io::{CaptureFile, Captured, Device, Emulated, LinkConfig, LinkControl};
+use polytcp::{ConnectOptions, EndpointFlags, Stack, StackBuilder};
 use polytcp_lab::pair::BridgedPath;
 use polytcp_lab::{Kernel, KernelListener, KernelPair, KernelStream, Lab, LabConfig, PathConfig, Protocol};
 
@@ -21,14 +21,51 @@ const OPENING_MAX: Duration = Duration::from_secs(20);
 /// Longest wait of one read or write.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
+/// An emulated link, from the client and to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TwoWay {
+    pub(super) up: LinkConfig,
+    pub(super) down: LinkConfig,
+}
+
+impl From<LinkConfig> for TwoWay {
+    /// The same in both directions.
+    fn from(link: LinkConfig) -> Self {
+        Self { up: link, down: link }
+    }
+}
+
+/// What emulated hosts are made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) links: &'a [TwoWay],
+    /// What the links' losses follow from.
+    pub(super) seed: u64,
+    /// The stack's congestion control; its default where there is none.
+    pub(super) cc: Option<&'a str>,
+    /// The kernels' one.
+    pub(super) kernel_cc: &'a str,
+    /// Where the client's packets are written.
+    pub(super) capture: Option<&'a CaptureFile>,
+}
+
 /// Two hosts, client and server, that can be connected again and again.
 pub(super) trait Arena {
-    /// Opens a connection with a subflow on every path.
-    fn connect(&self) -> Result<Match, Failure>;
+    /// Opens a connection.
+    fn connect(&self, begin: Begin) -> Result<Match, Failure>;
     /// Whose client it is.
     fn name(&self) -> &'static str;
     /// The emulated link of path `index`.
     fn link(&self, index: usize) -> Option<&LinkControl>;
+}
+
+/// When a connection is ready to be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Begin {
+    /// Once an octet has gone each way; further subflows join meanwhile.
+    AtOnce,
+    /// Once it has a subflow on every path.
+    Joined,
 }
 
 /// A connection.
@@ -57,53 +94,40 @@ pub(super) struct KernelArena {
 impl StackArena {
     /// Over bare TUN devices.
     pub(super) fn direct(paths: u8, mtu: u16, cc: Option<&str>) -> Result<Self, Failure> {
-        let plans = (0..paths).map(|index| PathConfig::new(index).with_mtu(mtu)).collect();
-        Self::build(plans, &[], 0, cc, KERNEL_CC)
+        let paths = (0..paths).map(|index| PathConfig::new(index).with_mtu(mtu)).collect();
+        Self::build(paths, &Plan { links: &[], seed: 0, cc, kernel_cc: KERNEL_CC, capture: None })
     }
 
-    /// Over emulated links, the same in both directions.
-    pub(super) fn emulated(
-        links: &[LinkConfig],
-        seed: u64,
-        cc: Option<&str>,
-        kernel_cc: &str,
-    ) -> Result<Self, Failure> {
-        let plans = (0..).zip(links).map(|(index, _)| PathConfig::new(index)).collect();
-        Self::build(plans, links, seed, cc, kernel_cc)
+    /// Over emulated links.
+    pub(super) fn emulated(plan: &Plan<'_>) -> Result<Self, Failure> {
+        let paths = (0..).zip(plan.links).map(|(index, _)| PathConfig::new(index)).collect();
+        Self::build(paths, plan)
     }
 
-    fn build(
-        plans: Vec<PathConfig>,
-        links: &[LinkConfig],
-        seed: u64,
-        cc: Option<&str>,
-        kernel_cc: &str,
-    ) -> Result<Self, Failure> {
-        let config = LabConfig { paths: plans.clone(), ..LabConfig::default() };
+    fn build(paths: Vec<PathConfig>, plan: &Plan<'_>) -> Result<Self, Failure> {
+        let config = LabConfig { paths: paths.clone(), ..LabConfig::default() };
         let mut lab = Lab::start(config).map_err(Failure::setting_up("the kernel's namespace"))?;
         let mut builder = Stack::builder().limits(8, 8);
         let mut controls = Vec::new();
-        for (index, plan) in plans.iter().enumerate() {
+        for (index, path) in paths.iter().enumerate() {
             let tun = lab.take_device(index);
-            builder = match links.get(index) {
-                Some(link) => {
-                    let device = Emulated::new(tun, *link, *link, seed.wrapping_add(index as u64))
+            let device: Box<dyn Device> = match plan.links.get(index) {
+                Some(TwoWay { up, down }) => {
+                    let device = Emulated::new(tun, *up, *down, plan.seed.wrapping_add(index as u64))
                         .map_err(Failure::setting_up("an emulated link"))?;
                     controls.push(device.control());
-                    with_path(builder, index, plan, device)
+                    Box::new(device)
                 }
-                None => with_path(builder, index, plan, tun),
+                None => Box::new(tun),
+            };
+            builder = match plan.capture {
+                Some(file) => with_path(builder, index, path, Captured::new(device, file)),
+                None => with_path(builder, index, path, device),
             };
         }
         let stack = builder.start().map_err(Failure::setting_up("the stack"))?;
-        Ok(Self { stack, lab, controls, cc: cc.map(str::to_owned), kernel_cc: kernel_cc.to_owned() })
-    }
-
-    fn await_subflows(&self, client: &MptcpStream) -> Result<(), Failure> {
-        await_count(self.lab.paths().len(), || {
-            let flows = client.subflows().map_err(Failure::running("asking for the subflows"))?;
-            Ok(flows.iter().filter(|flow| flow.state == SubflowState::Established).count())
-        })
+        let cc = plan.cc.map(str::to_owned);
+        Ok(Self { stack, lab, controls, cc, kernel_cc: plan.kernel_cc.to_owned() })
     }
 }
 
@@ -119,14 +143,13 @@ fn with_path(
 }
 
 impl Arena for StackArena {
-    fn connect(&self) -> Result<Match, Failure> {
+    fn connect(&self, begin: Begin) -> Result<Match, Failure> {
         let (to, listener) = listen(&self.lab, &self.kernel_cc)?;
         let options = ConnectOptions { congestion_control: self.cc.clone(), ..ConnectOptions::new(to) };
         let client =
             MptcpStream::connect_with(&self.stack, &options).map_err(Failure::running("connecting"))?;
         let server = accept(&listener, &self.kernel_cc)?;
-        greet(&client, &server)?;
-        self.await_subflows(&client)?;
+        open(begin, &client, &server, self.lab.paths().len())?;
         Ok(Match { client: Box::new(client), server: Box::new(server), _listener: listener })
     }
 
@@ -146,22 +169,20 @@ impl KernelArena {
         Ok(Self { pair, cc: KERNEL_CC.to_owned() })
     }
 
-    /// Over emulated links, the same in both directions.
-    pub(super) fn emulated(links: &[LinkConfig], seed: u64, cc: &str) -> Result<Self, Failure> {
-        let paths = (0..).zip(links).map(|(index, link)| BridgedPath::new(index, *link, *link)).collect();
-        let pair = KernelPair::bridged(paths, seed).map_err(Failure::setting_up("the pair of kernels"))?;
-        Ok(Self { pair, cc: cc.to_owned() })
-    }
-
-    fn await_subflows(&self, client: &KernelStream) -> Result<(), Failure> {
-        await_count(self.pair.paths().len(), || {
-            client.subflows().map(|flows| flows.len()).map_err(Failure::running("asking for the subflows"))
-        })
+    /// Over emulated links.
+    pub(super) fn emulated(plan: &Plan<'_>) -> Result<Self, Failure> {
+        let paths = (0..).zip(plan.links).map(|(index, link)| BridgedPath::new(index, link.up, link.down));
+        let pair = match plan.capture {
+            Some(file) => KernelPair::bridged_captured(paths.collect(), plan.seed, file),
+            None => KernelPair::bridged(paths.collect(), plan.seed),
+        };
+        let pair = pair.map_err(Failure::setting_up("the pair of kernels"))?;
+        Ok(Self { pair, cc: plan.kernel_cc.to_owned() })
     }
 }
 
 impl Arena for KernelArena {
-    fn connect(&self) -> Result<Match, Failure> {
+    fn connect(&self, begin: Begin) -> Result<Match, Failure> {
         let (to, listener) = listen(&self.pair.server, &self.cc)?;
         let client = self
             .pair
@@ -169,8 +190,7 @@ impl Arena for KernelArena {
             .connect(None, to, Protocol::Mptcp, Some(&self.cc))
             .map_err(Failure::running("connecting the kernels"))?;
         let server = accept(&listener, &self.cc)?;
-        greet(&client, &server)?;
-        self.await_subflows(&client)?;
+        open(begin, &client, &server, self.pair.paths().len())?;
         Ok(Match { client: Box::new(client), server: Box::new(server), _listener: listener })
     }
 
@@ -203,6 +223,18 @@ fn accept(listener: &KernelListener, cc: &str) -> Result<KernelStream, Failure> 
     let stream = listener.accept_within(OPENING_MAX).map_err(Failure::running("accepting"))?;
     stream.set_congestion(cc).map_err(Failure::setting_up(format!("the kernel's {cc}")))?;
     Ok(stream)
+}
+
+/// Has the connection ready for both. The subflows are counted by the server, which is a kernel in either
+/// arena: it lists one when its handshake is over, a client that connects when it begins.
+fn open(begin: Begin, client: &dyn Duplex, server: &KernelStream, paths: usize) -> Result<(), Failure> {
+    greet(client, server)?;
+    match begin {
+        Begin::AtOnce => Ok(()),
+        Begin::Joined => await_count(paths, || {
+            server.subflows().map(|flows| flows.len()).map_err(Failure::running("asking for the subflows"))
+        }),
+    }
 }
 
 /// An octet each way: a client joins once the server has answered.

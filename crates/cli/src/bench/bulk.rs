@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::arena::{Arena, KERNEL_CC, KernelArena, StackArena};
+use super::arena::{Arena, Begin, KERNEL_CC, KernelArena, StackArena};
 use super::cores::Cores;
 use super::figures::{Rounds, Series, ratio};
 use super::pump::{Check, Load, Measured, transfer};
@@ -98,7 +98,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let pattern = Pattern::new(1);
     let measure = |arena: &dyn Arena, way: Way, check: Check| -> Result<Measured, Failure> {
         let load = Load { size: args.size, write_bytes: args.write };
-        transfer(&arena.connect()?, way, load, &pattern, check, cores)
+        transfer(&arena.connect(Begin::Joined)?, way, load, &pattern, check, cores)
     };
     let arenas: [&dyn Arena; 2] = [&stack, &kernels];
     // One figure has a row for each contestant and a column for each way.

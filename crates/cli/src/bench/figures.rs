@@ -22,6 +22,11 @@ impl Rounds {
         self.0.iter().copied().fold(0.0, f64::max)
     }
 
+    /// The smallest; 0 of none.
+    pub(super) fn worst(&self) -> f64 {
+        self.0.iter().copied().reduce(f64::min).unwrap_or(0.0)
+    }
+
     pub(super) fn series(&self) -> Series {
         Series {
             median: rounded(self.median()),
@@ -35,6 +40,19 @@ impl Rounds {
 pub(super) struct Series {
     median: f64,
     rounds: Vec<f64>,
+}
+
+impl Series {
+    pub(super) fn median(&self) -> f64 {
+        self.median
+    }
+
+    /// The smallest and the largest round; zeros of none.
+    pub(super) fn range(&self) -> (f64, f64) {
+        let smallest = self.rounds.iter().copied().reduce(f64::min);
+        let largest = self.rounds.iter().copied().reduce(f64::max);
+        (smallest.unwrap_or(0.0), largest.unwrap_or(0.0))
+    }
 }
 
 /// `a / b`, 0 where there is no `b`.

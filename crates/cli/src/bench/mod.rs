@@ -1,14 +1,17 @@
 //! `polytcp bench`: the stack beside the kernel, in the same run.
 //!
 //! - [`bulk`]: as fast as the processor lets them. [`paths`]: over emulated links, with a cut.
+//! - [`grid`]: over many kinds of emulated links.
 //! - [`arena`]: the hosts that compete, and their connections.
-//! - [`pump`]: one measured transfer. [`cores`]: which thread runs where.
+//! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`cores`]: which thread runs where.
 //! - [`figures`]: medians and ratios, for people and as JSON.
 
 mod arena;
 mod bulk;
 mod cores;
 mod figures;
+mod flood;
+mod grid;
 mod paths;
 mod pump;
 
@@ -22,7 +25,7 @@ use crate::{Outcome, lab};
 
 /// The stack and the kernel side by side: throughput, or behaviour over slow links.
 ///
-/// Without `paths`: uploads and downloads between the stack and the kernel over TUN devices, and the same
+/// Without `paths` or `grid`: uploads and downloads between the stack and the kernel over TUN devices, and the same
 /// bytes from kernel to kernel over veth pairs, in alternating rounds. The stack's threads are on one
 /// core and the peer on another; every kernel socket uses cubic.
 #[derive(clap::Args)]
@@ -37,6 +40,7 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Kind {
     Paths(paths::Args),
+    Grid(grid::Args),
 }
 
 /// Whom the stack is measured with.
@@ -71,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     lab::require()?;
     match &args.kind {
         Some(Kind::Paths(paths)) => paths::run(paths),
+        Some(Kind::Grid(grid)) => grid::run(grid),
         None => bulk::run(&args.bulk),
     }
 }

@@ -1,26 +1,19 @@
 //! Slow links: goodput against their sum, and the pause of delivery when the fastest is cut.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::arena::{Arena, KernelArena, Match, StackArena, kernel_cc_like};
+use super::arena::{Arena, Begin, KernelArena, Plan, StackArena, TwoWay, kernel_cc_like};
 use super::figures::{Rounds, Series, ratio};
+use super::flood::flood;
 use super::{Way, parse_cc};
-use crate::delivery::{Flow, Outage};
-use crate::duplex::{Duplex, explain};
 use crate::failure::Failure;
 use crate::link_spec::RatedLink;
-use crate::pattern::Pattern;
 use crate::{Outcome, output, units};
 
 /// How long the cut is watched: longer than the kernel's slowest return seen so far, 1.4 s.
 const CUT: Duration = Duration::from_secs(3);
-
-const PIECE_BYTES: usize = 32 * 1024;
 
 /// Goodput against the sum of emulated links, and the longest pause when the fastest is cut.
 ///
@@ -28,8 +21,8 @@ const PIECE_BYTES: usize = 32 * 1024;
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// A link, the same in both directions: rate=RATE[,delay=ONE-WAY][,loss=PERCENT]; no delay and no loss
-    /// where none is named. Twice or more, up to 8 times. The connection begins on the first.
+    /// A link, the same in both directions: rate=RATE[,delay=ONE-WAY][,jitter=TIME][,loss=PERCENT][,queue=BYTES]; no
+    /// delay, jitter and loss where none is named, and a queue of one round trip. Twice or more, up to 8 times. The connection begins on the first.
     #[arg(long = "link", value_name = "LINK",
           default_values = ["rate=20mbit,delay=20ms", "rate=10mbit,delay=50ms"])]
     links: Vec<RatedLink>,
@@ -98,7 +91,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     if !(2..=8).contains(&args.links.len()) {
         return Err(Failure::setup("a comparison needs 2 to 8 links: give --link once for each"));
     }
-    let links: Vec<_> = args.links.iter().map(|link| link.config).collect();
+    let links: Vec<_> = args.links.iter().map(|link| TwoWay::from(link.config)).collect();
     let reports: Vec<_> = args.links.iter().map(LinkReport::of).collect();
     let sum = reports.iter().map(|link| link.rate_mbps).sum::<f64>();
     let fastest = (0..links.len())
@@ -112,8 +105,9 @@ pub(super) fn run(args: &Args) -> Outcome {
         let mut told = Vec::new();
         for (column, way) in Way::BOTH.into_iter().enumerate() {
             // New hosts each time: the kernel remembers what it has seen of a peer.
-            let stack = StackArena::emulated(&links, seed, args.cc.as_deref(), &kernel_cc)?;
-            let kernels = KernelArena::emulated(&links, seed, &kernel_cc)?;
+            let plan =
+                Plan { links: &links, seed, cc: args.cc.as_deref(), kernel_cc: &kernel_cc, capture: None };
+            let (stack, kernels) = (StackArena::emulated(&plan)?, KernelArena::emulated(&plan)?);
             let arenas: [&dyn Arena; 2] = [&stack, &kernels];
             for (row, arena) in arenas.into_iter().enumerate() {
                 let (goodput, pause) = measure(arena, way, fastest, args.seconds)?;
@@ -159,79 +153,15 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// Goodput in Mbit/s, then the longest pause once the fastest link is cut.
 fn measure(arena: &dyn Arena, way: Way, fastest: usize, seconds: u64) -> Result<(f64, Duration), Failure> {
     let control = arena.link(fastest).ok_or_else(|| Failure::run("there is no link to cut"))?;
-    let ends = arena.connect()?;
-    let Match { client, server, .. } = &ends;
-    let (from, to): (&dyn Duplex, &dyn Duplex) = match way {
-        Way::Up => (&**client, &**server),
-        Way::Down => (&**server, &**client),
-    };
-    let (pattern, stop) = (Pattern::new(1), AtomicBool::new(false));
-    let (flow, outage) = (Flow::new(), Outage::default());
-    thread::scope(|scope| {
-        let sender = scope.spawn(|| send(from, &pattern, &stop));
-        let receiver = scope.spawn(|| receive(to, &pattern, &flow, &outage, &stop));
-        let failed = || sender.is_finished() || receiver.is_finished();
+    flood(arena, way, Begin::Joined, |watch| {
         let start = Instant::now();
-        wait(Duration::from_secs(seconds), failed);
-        let goodput = units::mbps(flow.received(), start.elapsed());
+        watch.wait(Duration::from_secs(seconds));
+        let goodput = units::mbps(watch.flow.received(), start.elapsed());
         control.cut_both();
-        outage.begin();
-        wait(CUT, failed);
-        let pause = flow.longest_pause_so_far(&outage);
-        stop.store(true, Ordering::Relaxed);
-        [from, to].iter().for_each(|end| end.abort());
-        let results = [sender.join(), receiver.join()];
-        for result in results {
-            result
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                .map_err(|error| Failure::run(format!("{} {way}: {}", arena.name(), explain(&error))))?;
-        }
-        Ok((goodput, pause))
+        watch.outage.begin();
+        watch.wait(CUT);
+        (goodput, watch.flow.longest_pause_so_far(watch.outage))
     })
-}
-
-/// Waits that long, or until a thread has given up.
-fn wait(time: Duration, failed: impl Fn() -> bool) {
-    let deadline = Instant::now() + time;
-    while Instant::now() < deadline && !failed() {
-        thread::park_timeout(Duration::from_millis(2));
-    }
-}
-
-fn send(stream: &dyn Duplex, pattern: &Pattern, stop: &AtomicBool) -> io::Result<()> {
-    let mut sent = 0;
-    loop {
-        match stream.send_all(pattern.at(sent, PIECE_BYTES)) {
-            // What ends the transfer is an abort.
-            _ if stop.load(Ordering::Relaxed) => return Ok(()),
-            Ok(()) => sent += PIECE_BYTES as u64,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn receive(
-    stream: &dyn Duplex,
-    pattern: &Pattern,
-    flow: &Flow,
-    outage: &Outage,
-    stop: &AtomicBool,
-) -> io::Result<()> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let result = stream.receive(&mut piece);
-        if stop.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let len = match result? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            len => len,
-        };
-        if piece[..len] != *pattern.at(flow.received(), len) {
-            return Err(io::Error::other(format!("wrong data after {} bytes", flow.received())));
-        }
-        flow.deliver(len, outage);
-    }
 }
 
 impl LinkReport {

@@ -46,13 +46,13 @@ pub(crate) struct Args {
     /// NAME is the TUN device, which is made and taken away again unless it exists; one that exists is
     /// used as it is, and stays. ADDR/PREFIX is the stack's address. host=ADDR is the kernel's address
     /// on the device. gw=ADDR is the next hop, which must be on the path's network; a TUN device has
-    /// one neighbour, and all packets go to it. mtu=N is 1280 to 65535. rate=20mbit, delay=20ms and
-    /// loss=0.5% emulate a link in both directions. backup: used when no other path is left. signal:
+    /// one neighbour, and all packets go to it. mtu=N is 1280 to 65535. rate=20mbit, delay=20ms,
+    /// jitter=5ms, loss=0.5% and queue=64k emulate a link in both directions. backup: used when no other path is left. signal:
     /// announced to the peer instead of connected from.
     #[arg(
         long = "path",
         value_name = "NAME=ADDR/PREFIX[,host=ADDR][,gw=ADDR][,mtu=N][,rate=R][,delay=T]\
-          [,loss=P][,backup][,signal]",
+          [,jitter=T][,loss=P][,queue=N][,backup][,signal]",
         required = true
     )]
     paths: Vec<PathSpec>,

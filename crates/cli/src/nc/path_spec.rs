@@ -56,7 +56,7 @@ impl PathSpec {
             _ => match link.set(key, value)? {
                 Taken::Yes => Ok(()),
                 Taken::No => Err(format!(
-                    "`{key}` is none of host=, gw=, mtu=, rate=, delay=, loss=, backup and signal"
+                    "`{key}` is none of host=, gw=, mtu=, rate=, delay=, jitter=, loss=, queue=, backup and signal"
                 )),
             },
         }

@@ -116,6 +116,32 @@ fn a_slow_path_beside_a_fast_one_does_not_stall_a_small_window() {
     }
 }
 
+/// The peer's window is large, so that it is the send buffer that fills while a slow path carries its head.
+#[test]
+fn a_slow_path_beside_a_fast_one_does_not_stall_a_full_send_buffer() {
+    for (links, least_mbit_per_sec, longest_pause) in [
+        ([mbit(100, 5), mbit(10, 80)], 90.0, ms(200)),
+        // The pause is at the end, when the last data is on the slow path.
+        ([mbit(50, 10), mbit(1, 100)], 42.0, secs(1)),
+    ] {
+        for from in BOTH {
+            let config = || {
+                let mut config = HostConfig::default();
+                config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(32 << 20).unwrap();
+                config
+            };
+            let mut world = World::new(5, &links, config(), config());
+            world.endpoints(EndpointFlags::SUBFLOW);
+            let ids = world.establish();
+            let report = world.transfer(from, ids, 60_000_000, secs(60));
+            assert_eq!(report.received, 60_000_000);
+            assert!(report.longest_pause < longest_pause, "{from:?} {links:?} {report:?}");
+            let reached = report.mbit_per_sec();
+            assert!(reached > least_mbit_per_sec, "{from:?} {links:?} {reached} {report:?}");
+        }
+    }
+}
+
 /// Small segments out of order cost more than their octets, and reinjection brings them twice.
 #[test]
 fn a_reader_that_pauses_on_lossy_paths_stays_within_its_memory() {

@@ -136,12 +136,9 @@ impl Connection {
         let failed = matches!(self.stage, Stage::Failed(_));
         let finished = self.stage == Stage::Finished || failed;
         let read_closed = self.data.rcv.is_finished() || finished;
-        let room = self.data.snd.buffer.room();
-        // Linux wakes a writer when a third of the buffer is free; fewer, larger writes follow.
-        let enough = room * 3 >= self.data.snd.buffer.limit_bytes();
         let writable = match self.stage {
             Stage::Connecting => false,
-            Stage::Established => enough || self.data.snd.is_closed(),
+            Stage::Established => self.data.snd.buffer.is_writable() || self.data.snd.is_closed(),
             Stage::Finished | Stage::Failed(_) => true,
         };
         Readiness {

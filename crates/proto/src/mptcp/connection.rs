@@ -214,7 +214,8 @@ pub struct Connection {
     pub(super) closed_totals: ClosedTotals,
     /// The latest closed subflows, as they ended.
     pub(super) closed: VecDeque<SubflowInfo>,
-    pub(super) opportunistic_at: Option<Dsn>,
+    /// Where the next help for a blocking head begins; what lies before was sent again already.
+    pub(super) helped_to: Option<Dsn>,
     pub(super) tuning: Tuning,
     /// Path-manager state.
     pub(crate) pm: crate::pm::kernel::ConnectionState,
@@ -315,7 +316,7 @@ impl Connection {
             },
             closed_totals: ClosedTotals::default(),
             closed: VecDeque::new(),
-            opportunistic_at: None,
+            helped_to: None,
             tuning: Tuning::new(&ctx.config.tcp),
             pm: crate::pm::kernel::ConnectionState::default(),
             reported: Readiness::default(),
@@ -602,7 +603,7 @@ impl Connection {
         self.reinject_outstanding(index, Why::Gone);
         let subflow = self.subflows.remove(index);
         self.scheduler.on_subflows_changed();
-        self.opportunistic_at = None;
+        self.helped_to = None;
         ctx.counters.attempt_fails += u64::from(subflow.flow().is_none());
         ctx.counters.estab_resets += u64::from(subflow.is_established());
         if self.closed.len() == CLOSED_MAX {

@@ -119,6 +119,14 @@ impl SendBuffer {
         room.max(usize::from(self.blocks.is_empty()))
     }
 
+    /// Whether a writer that waits is woken. Linux does so when a third is free; fewer, larger writes follow.
+    /// While everything was sent and the rest waits for its acknowledgement, an eighth is enough: a path
+    /// that could send stays idle otherwise.
+    pub fn is_writable(&self) -> bool {
+        let part = if self.unsent() == 0 { 8 } else { 3 };
+        self.room() * part >= self.limit_bytes
+    }
+
     /// Appends `piece` at `write_seq`; an empty one does nothing.
     ///
     /// Nothing is refused here: the caller looks at [`room`](Self::room) first, and one that writes as

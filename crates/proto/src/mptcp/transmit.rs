@@ -6,7 +6,7 @@ use super::mapping::Mapping;
 use super::send::DataFin;
 use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
 use crate::ranges::Span;
-use crate::sched::{BlockingHead, Decision, Run, SubflowView, View};
+use crate::sched::{self, BlockingHead, Decision, Run, SubflowView, View};
 use crate::seq::{Dsn, Ssn};
 use crate::time::{Duration, Instant};
 
@@ -145,32 +145,36 @@ impl Connection {
     }
 
     fn schedule_mptcp(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let snd = &mut self.data.snd;
-        let unsent = snd.buffer.unsent();
-        let reinject = snd.next_again();
-        if unsent == 0 && reinject.is_none() {
-            return false;
-        }
-        if reinject.is_none() && !self.may_cut(ctx.now) {
+        let reinject = self.data.snd.next_again();
+        let may_cut = self.data.snd.buffer.unsent() > 0 && (reinject.is_some() || self.may_cut(ctx.now));
+        let buffer = &self.data.snd.buffer;
+        let unsent = if may_cut { buffer.unsent() } else { 0 };
+        // What is not sent is less than a segment, if anything, and no more comes before DATA_ACK moves.
+        let full = !may_cut && buffer.unacked() > 0 && !buffer.is_writable();
+        if !may_cut && reinject.is_none() && !full {
             return false;
         }
         self.refresh_views(ctx.now);
         let window_left = self.worthwhile_window();
-        let blocking_head = if unsent > 0 && window_left == 0 { self.blocking_head() } else { None };
+        let blocked = full || (unsent > 0 && window_left == 0);
+        let blocking_head = if blocked { self.blocking_head() } else { None };
         let view = View {
             subflows: &self.views,
             unsent_bytes: unsent,
             window_left_bytes: window_left,
+            ahead_bytes: self.ahead_bytes(ctx, window_left),
             reinject,
             blocking_head,
         };
         match self.scheduler.next(&view, ctx.now) {
             Decision::Send { subflow, run: Run::Unsent, max_bytes } => self.give(ctx, subflow, max_bytes),
             Decision::Send { subflow, run: Run::Again { from }, max_bytes } => {
+                let before = self.data.snd.bytes_reinjected;
+                let given = self.give_again(ctx, subflow, from, max_bytes);
                 if blocking_head.is_some_and(|head| head.span.start == from) {
-                    self.opportunistic_at = Some(from);
+                    self.helped_to = Some(from + (self.data.snd.bytes_reinjected - before));
                 }
-                self.give_again(ctx, subflow, from, max_bytes)
+                given
             }
             Decision::Wait { until } => {
                 let paced =
@@ -210,23 +214,30 @@ impl Connection {
         }
     }
 
-    /// What the peer waits for while its window is exhausted, unless it was helped already.
+    /// Octets that can be sent before what is under way must be acknowledged.
+    fn ahead_bytes(&self, ctx: &Ctx<'_>, window_left: u64) -> u64 {
+        let buffer = u64::from(ctx.config.tcp.send_buffer_bytes.get());
+        window_left.min(buffer.saturating_sub(self.data.snd.buffer.unacked()))
+    }
+
+    /// The first data that the peer waits for on a slow subflow, if a fast one has nothing to do and has
+    /// not sent it again already. To be asked when the connection is blocked and the views are fresh.
     fn blocking_head(&self) -> Option<BlockingHead> {
+        let fastest =
+            sched::best_class_of(&self.views).filter(|s| s.room_bytes > 0).min_by_key(|s| s.srtt)?;
         let una = self.data.snd.buffer.snd_una();
-        if self.opportunistic_at == Some(una) || self.subflows.len() < 2 {
-            return None;
-        }
-        for (holder, subflow) in self.subflows.iter().enumerate() {
-            let Some(flow) = subflow.flow() else { continue };
-            for (ssn, len, tag) in flow.outstanding() {
-                let Some(mapping) = tag else { continue };
-                let start = mapping.dsn_at(ssn);
-                if una.within(start, u64::from(len)) {
-                    return Some(BlockingHead { span: Span::new(una, start + u64::from(len)), holder });
-                }
-            }
-        }
-        None
+        let from = self.helped_to.map_or(una, |helped| helped.max(una));
+        let slow = self.views.iter().filter(|view| sched::is_much_faster(fastest, view));
+        let heads = slow.filter_map(|view| {
+            let flow = self.subflows[view.index].flow()?;
+            let spans = flow.outstanding().chain(flow.queued()).filter_map(|(ssn, len, tag)| {
+                let start = tag.as_ref()?.dsn_at(ssn);
+                Some(Span::new(start.max(from), start + u64::from(len)))
+            });
+            let first = spans.filter(|span| span.start.before(span.end)).min_by_key(|s| s.start.since(from));
+            first.map(|span| BlockingHead { span, holder: view.index })
+        });
+        heads.min_by_key(|head| head.span.start.since(from))
     }
 
     /// Cuts new data for a subflow.

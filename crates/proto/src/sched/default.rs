@@ -2,19 +2,16 @@
 //!
 //! Of the best class present, the subflow whose bytes queued and on the way drain soonest at its pacing
 //! rate. Beyond Linux, three helps for unequal paths: a subflow without room is passed over instead of
-//! waited for; a slow one is left alone while its data would block a window that the fastest can fill;
-//! and when the window is exhausted because a slow subflow carries what the peer waits for, a
+//! waited for; a slow one is left alone while its data would block a window, or a send buffer, that the
+//! fastest can fill; and when either is exhausted because slow subflows carry what the peer waits for, a
 //! much faster one that has room sends that again (opportunistic retransmission, once per range).
 
-use super::{Decision, Run, Scheduler, SubflowView, View, best_class, class};
+use super::{Decision, Run, Scheduler, SubflowView, View, best_class, is_much_faster};
 use crate::time::Instant;
 
 /// See the module's text. It has no state of its own.
 #[derive(Debug)]
 pub struct Default;
-
-/// A holder this many times slower than the helper is helped.
-const MUCH_FASTER: u32 = 2;
 
 impl Scheduler for Default {
     fn name(&self) -> &'static str {
@@ -39,29 +36,25 @@ impl Scheduler for Default {
         }
         if let Some(head) = view.blocking_head
             && let Some(holder) = view.subflows.iter().find(|s| s.index == head.holder)
-            && holder.index != best.index
-            && class(best) <= class(holder)
-            && best.srtt * MUCH_FASTER < holder.srtt
+            && let Some(helper) = best_class(view).filter(|s| s.room_bytes > 0).min_by_key(|s| s.srtt)
+            && is_much_faster(helper, holder)
         {
             let max_bytes = u32::try_from(head.span.len()).unwrap_or(u32::MAX);
-            return Decision::Send {
-                subflow: best.index,
-                run: Run::Again { from: head.span.start },
-                max_bytes,
-            };
+            let run = Run::Again { from: head.span.start };
+            return Decision::Send { subflow: helper.index, run, max_bytes };
         }
         wait
     }
 }
 
-/// Data on `slow` would block the window: while it is under way, `fast` alone could fill what is left of
-/// it (the estimate of BLEST, Ferlin et al. 2016).
+/// Data on `slow` would block the connection: while it is under way, `fast` alone could fill what is left
+/// of the window or of the send buffer (the estimate of BLEST, Ferlin et al. 2016).
 fn blocks(view: &View<'_>, fast: &SubflowView, slow: &SubflowView) -> bool {
     if slow.index == fast.index || fast.srtt.is_zero() || fast.suspect || view.window_left_bytes == 0 {
         return false;
     }
     let rounds = slow.srtt.as_nanos() / fast.srtt.as_nanos();
-    rounds >= 2 && u128::from(fast.cwnd_bytes) * rounds > u128::from(view.window_left_bytes)
+    rounds >= 2 && u128::from(fast.cwnd_bytes) * rounds > u128::from(view.ahead_bytes)
 }
 
 /// Nanoseconds until the subflow has nothing left, scaled so that an unknown rate counts as slow only
@@ -109,6 +102,16 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_subflow_is_left_alone_while_its_data_would_fill_the_send_buffer() {
+        let fast = SubflowView { in_flight_bytes: 9000, ..subflow(0) };
+        let slow = SubflowView { srtt: Duration::from_millis(200), pacing_rate: 100_000_000, ..subflow(1) };
+        let subflows = [fast, slow];
+        let roomy = View { window_left_bytes: 1 << 24, ahead_bytes: 1 << 20, ..view(&subflows) };
+        assert_eq!(chosen(&roomy), Some(1));
+        assert_eq!(chosen(&View { ahead_bytes: 150_000, ..roomy }), Some(0));
+    }
+
+    #[test]
     fn a_fast_subflow_helps_out_when_a_slow_one_blocks_the_window() {
         let fast = SubflowView { srtt: Duration::from_millis(2), ..subflow(0) };
         let slow = SubflowView { srtt: Duration::from_millis(300), in_flight_bytes: 9000, ..subflow(1) };
@@ -120,6 +123,8 @@ mod tests {
             Default.next(&blocked, Instant::ZERO),
             Decision::Send { subflow: 0, run: Run::Again { from: Dsn(5) }, max_bytes: 1000 }
         );
+        let full_buffer = View { unsent_bytes: 0, window_left_bytes: 9000, ..blocked };
+        assert_eq!(Default.next(&full_buffer, Instant::ZERO), Default.next(&blocked, Instant::ZERO));
         let near = SubflowView { srtt: Duration::from_millis(3), in_flight_bytes: 9000, ..slow };
         let subflows = [fast, near];
         assert_eq!(chosen(&View { subflows: &subflows, ..blocked }), None);

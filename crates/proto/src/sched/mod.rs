@@ -42,10 +42,10 @@ pub struct SubflowView {
     pub suspect: bool,
 }
 
-/// Data at the head of the connection that blocks its window.
+/// Data that blocks the connection: nothing new can go before the peer has it.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockingHead {
-    /// The range that the peer waits for.
+    /// The first range that was not helped yet and is on a subflow much slower than one with room.
     pub span: Span<Dsn>,
     /// The subflow that carries it.
     pub holder: usize,
@@ -60,9 +60,12 @@ pub struct View<'a> {
     pub unsent_bytes: u64,
     /// How many of them the peer's window allows.
     pub window_left_bytes: u64,
+    /// Bytes that can still be sent before what is under way must be acknowledged: the peer's window or
+    /// the largest send buffer, whichever ends first.
+    pub ahead_bytes: u64,
     /// The first range that waits to be sent again, on another subflow than the one that failed it.
     pub reinject: Option<Span<Dsn>>,
-    /// Present when the window is exhausted: what the peer waits for, and has not been helped yet.
+    /// Present when the window is exhausted, or the send buffer full with all of it sent.
     pub blocking_head: Option<BlockingHead>,
 }
 
@@ -132,10 +135,28 @@ pub(crate) fn class(subflow: &SubflowView) -> u8 {
     u8::from(subflow.backup) + 2 * u8::from(subflow.suspect)
 }
 
+/// A holder this many times slower than the helper is helped.
+const MUCH_SLOWER: u32 = 2;
+/// Less than this is not worth a copy: round trips of microseconds differ by more than that by chance.
+const WORTH_HELPING: Duration = Duration::from_millis(5);
+
+/// What `holder` has under way would come much sooner if `helper` sent it again.
+pub(crate) fn is_much_faster(helper: &SubflowView, holder: &SubflowView) -> bool {
+    helper.index != holder.index
+        && class(helper) <= class(holder)
+        && helper.srtt * MUCH_SLOWER < holder.srtt
+        && helper.srtt + WORTH_HELPING < holder.srtt
+}
+
 /// The subflows of the best class present.
 pub(crate) fn best_class<'a>(view: &View<'a>) -> impl Iterator<Item = &'a SubflowView> + use<'a> {
-    let best = view.subflows.iter().map(class).min();
-    view.subflows.iter().filter(move |s| Some(class(s)) == best)
+    best_class_of(view.subflows)
+}
+
+/// Those of the best class among them.
+pub(crate) fn best_class_of(subflows: &[SubflowView]) -> impl Iterator<Item = &SubflowView> {
+    let best = subflows.iter().map(class).min();
+    subflows.iter().filter(move |s| Some(class(s)) == best)
 }
 
 #[cfg(test)]
@@ -166,6 +187,7 @@ pub(crate) mod testing {
             subflows,
             unsent_bytes: 100_000,
             window_left_bytes: 100_000,
+            ahead_bytes: 100_000,
             reinject: None,
             blocking_head: None,
         }

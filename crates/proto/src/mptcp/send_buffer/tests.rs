@@ -236,3 +236,15 @@ fn a_full_buffer_that_is_sent_in_small_parts_keeps_to_its_limit() {
         buffer.ack(buffer.snd_nxt());
     }
 }
+
+#[test]
+fn a_writer_is_woken_sooner_once_everything_was_sent() {
+    let mut buffer = SendBuffer::new(Dsn(0), 8000 + BLOCK_OVERHEAD_BYTES);
+    buffer.push(Piece::Fixed(Bytes::from(vec![0; 6500])));
+    assert!(!buffer.is_writable(), "less than a third is free");
+    buffer.cut(6500);
+    assert!(buffer.is_writable());
+    buffer.push(Piece::Fixed(Bytes::from(vec![0; 600])));
+    buffer.cut(600);
+    assert!(!buffer.is_writable(), "less than an eighth is free");
+}

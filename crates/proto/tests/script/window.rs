@@ -101,6 +101,17 @@ fn a_shut_window_is_probed_with_back_off_until_it_opens() {
 }
 
 #[test]
+fn a_repeated_segment_that_acknowledges_more_tells_the_window() {
+    let mut s = Script::accepted_plain();
+    s.nodelay().writes_bulk(0, 1000).sends(bulk(1, 1, 1000));
+    // Behind a hole; then what fills it, with a number that is lower and a window that is shut.
+    s.receives(bulk(101, 1, 100).window(2_000)).sends_any();
+    s.receives(bulk(1, 1001, 100).window(0)).sends_any();
+    s.writes_bulk(1000, 500).sends_nothing();
+    s.receives(ack(201, 1001).window(2_000)).sends(bulk(1001, 201, 500));
+}
+
+#[test]
 fn a_probe_of_the_peer_below_the_window_is_answered() {
     let mut s = Script::accepted_plain();
     s.receives(ack(0, 1)).sends(ack(1, 1));

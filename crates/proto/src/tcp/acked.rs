@@ -83,6 +83,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         if let Some(sample) = self.round_trip(env.now, &delivered) {
             self.rtt.on_sample(sample, env.now);
+            self.recovery.rtt_since_probe = true;
         }
         self.end_or_undo(env, &delivered, segment.ack.after(snd_una));
         self.react(env, segment, &delivered, prior_in_flight, ext.siblings());

@@ -58,6 +58,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let eligible = self.sack
             && self.recovery.in_open()
             && self.recovery.tail_probe.is_none()
+            // §7.3: one probe for each measurement, so that a path without any is left to the RTO. Linux asks for none.
+            && self.recovery.rtt_since_probe
             && self.rtt.backoff() == 0
             && self.snd.board.sacked_bytes() == 0;
         let srtt = self.rtt.srtt().filter(|_| eligible)?;
@@ -139,13 +141,22 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.user_timeout.map_or(tries > tries_max, |limit| waited >= limit)
     }
 
+    /// The peer took its window back and answers all the same: what lies beyond the edge now does not time the flow
+    /// out (RFC 9293 §3.8.6, SHLD-17), as long as something was heard lately (Linux's `tcp_rtx_probe0_timed_out`).
+    fn is_refused(&self, now: Instant) -> bool {
+        let beyond = self.snd.board.get(0).is_some_and(|sent| sent.len > self.snd.wnd);
+        beyond && now.since(self.rcv.last_at) <= PROBE_INTERVAL_MAX * 2
+    }
+
     /// RFC 6298 §5.4 to §5.6: everything not reported as received is lost, the window collapses.
     fn on_rto(&mut self, env: &mut Env<'_>) -> Option<End> {
         if self.snd.board.is_empty() {
             return None;
         }
         env.counters.tcp_timeouts += 1;
-        self.recovery.timeouts = self.recovery.timeouts.saturating_add(1);
+        if !self.is_refused(env.now) {
+            self.recovery.timeouts = self.recovery.timeouts.saturating_add(1);
+        }
         let waited = self.snd.board.get(0).map(|sent| env.now.since(sent.first_sent)).unwrap_or_default();
         if self.is_given_up(waited, self.recovery.timeouts, env.config.retries2) {
             env.counters.tcp_abort_on_timeout += 1;
@@ -182,6 +193,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         env.counters.tcp_loss_probes += 1;
         self.recovery.suspect();
         self.recovery.probe_wanted = true;
+        self.recovery.rtt_since_probe = false;
         // Whatever happens to the probe, the timeout follows.
         self.recovery.timer = Some((self.timeout_at(env.now), TimerKind::Rto));
     }

@@ -51,6 +51,20 @@ fn a_window_that_stays_shut_is_given_up_at_the_user_timeout() {
 }
 
 #[test]
+fn a_peer_that_took_its_window_back_and_answers_is_not_given_up() {
+    let mut s = Script::accepted_plain();
+    s.writes_bulk(0, 1000).sends(bulk(1, 1, 1000)).receives(ack(1, 1).window(0));
+    for repeat in 0..40 {
+        s.until_sent(secs(121)).unwrap_or_else(|| panic!("given up after {repeat}"));
+        s.sends(bulk(1, 1, 1000)).receives(ack(1, 1).window(0));
+    }
+    // One that falls silent is.
+    s.ignores();
+    s.idles(secs(3_600));
+    s.reads_error(timed_out());
+}
+
+#[test]
 fn a_close_with_no_time_to_linger_aborts() {
     let mut s = Script::accepted_plain();
     s.lingers(secs(0)).writes(b"unacked").sends(data(1, 1, b"unacked"));

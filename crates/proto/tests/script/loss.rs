@@ -125,7 +125,7 @@ fn timeouts_double_from_200_ms_above_the_round_trip() {
         s.after(ms(wait)).sends(data(1, 1, b"anyone?"));
     }
     s.receives(ack(1, 8)).writes(b"again").sends(data(8, 1, b"again"));
-    s.after(ms(90)).sends(data(8, 1, b"again"));
+    s.after(ms(220)).sends(data(8, 1, b"again"));
 }
 
 #[test]
@@ -250,6 +250,21 @@ fn a_probe_that_repaired_a_loss_reduces_the_window() {
     s.writes_bulk(1000, 1000).sends(bulk(1001, 1, 1000));
     s.after(ms(20)).receives(ack(1, 2001)).sends_nothing();
     assert!(cwnd(&s) < before, "{} {before}", cwnd(&s));
+}
+
+#[test]
+fn a_second_probe_waits_for_a_round_trip_that_was_measured() {
+    let mut s = probed();
+    // Which copy this acknowledges is not known.
+    s.after(ms(20)).receives(ack(1, 1001).sack(&[(1, 1001)])).sends_nothing();
+    s.writes_bulk(1000, 1000).sends(bulk(1001, 1, 1000));
+    let wait = s.until_sent(secs(1)).expect("a timeout");
+    assert!(wait >= ms(200), "a probe after {wait:?}");
+    s.sends(bulk(1001, 1, 1000)).after(ms(20)).receives(ack(1, 2001)).sends_nothing();
+    s.writes_bulk(2000, 1000).sends(bulk(2001, 1, 1000)).after(ms(20)).receives(ack(1, 3001));
+    s.writes_bulk(3000, 1000).sends(bulk(3001, 1, 1000));
+    let wait = s.until_sent(secs(1)).expect("a probe");
+    assert!(wait <= ms(100), "no probe before {wait:?}");
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub struct Recovery {
     pub(super) tail_probe: Option<TailProbe>,
     /// A probe is to leave with the next transmission.
     pub(super) probe_wanted: bool,
+    /// A round trip was measured since the last tail loss probe.
+    pub(super) rtt_since_probe: bool,
     /// Duplicate acknowledgements in a row, for peers without SACK (RFC 5681 §3.2).
     pub(super) duplicate_acks: u8,
     /// Timeouts in a row without progress.
@@ -95,6 +97,7 @@ impl Recovery {
             timer: None,
             tail_probe: None,
             probe_wanted: false,
+            rtt_since_probe: true,
             duplicate_acks: 0,
             timeouts: 0,
             undo: None,

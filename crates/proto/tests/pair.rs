@@ -127,7 +127,7 @@ fn a_slow_path_beside_a_fast_one_does_not_stall_a_full_send_buffer() {
         for from in BOTH {
             let config = || {
                 let mut config = HostConfig::default();
-                config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(32 << 20).unwrap();
+                config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(32 << 20);
                 config
             };
             let mut world = World::new(5, &links, config(), config());

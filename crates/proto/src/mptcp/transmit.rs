@@ -162,7 +162,7 @@ impl Connection {
             subflows: &self.views,
             unsent_bytes: unsent,
             window_left_bytes: window_left,
-            ahead_bytes: self.ahead_bytes(ctx, window_left),
+            ahead_bytes: self.ahead_bytes(window_left),
             reinject,
             blocking_head,
         };
@@ -214,9 +214,9 @@ impl Connection {
         }
     }
 
-    /// Octets that can be sent before what is under way must be acknowledged.
-    fn ahead_bytes(&self, ctx: &Ctx<'_>, window_left: u64) -> u64 {
-        let buffer = u64::from(ctx.config.tcp.send_buffer_bytes.get());
+    /// Octets that can be sent before what is under way must be acknowledged, in a send buffer as large as it may become.
+    fn ahead_bytes(&self, window_left: u64) -> u64 {
+        let buffer = self.tuning.send_max_bytes() as u64;
         window_left.min(buffer.saturating_sub(self.data.snd.buffer.unacked()))
     }
 

@@ -35,6 +35,11 @@ impl Tuning {
             reading: ReadRate::default(),
         }
     }
+
+    /// Octets that the send buffer may grow to.
+    pub(super) fn send_max_bytes(&self) -> usize {
+        self.send_max
+    }
 }
 
 /// How much the application reads in a round trip.

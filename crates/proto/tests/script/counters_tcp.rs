@@ -333,7 +333,9 @@ fn time_waits_are_counted_as_they_begin_and_when_they_are_cut_short() {
 
 #[test]
 fn out_of_order_data_beyond_the_limit_of_pieces_is_counted() {
-    let mut s = Script::accepted_plain();
+    let mut config = config();
+    config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(4 << 20);
+    let mut s = Script::accepted_plain_with(config);
     for piece in 0..4097u32 {
         s.receives(bulk(3 + piece * 2, 1, 1));
         s.ignores();

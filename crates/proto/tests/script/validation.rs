@@ -124,8 +124,8 @@ fn timestamps_are_echoed_across_the_wrap_of_the_peers_clock() {
 fn sequence_numbers_wrap() {
     // The peer's first number is a thousand below the wrap.
     let mut s = Script::accepted_plain();
-    s.receives(bulk(1, 1, 1460)).sends(ack(1, 1461));
-    s.receives(bulk(2921, 1, 1460)).sends(ack(1, 1461).sack(&[(2921, 4381)]));
+    s.receives(bulk(2921, 1, 1460)).sends(ack(1, 1).sack(&[(2921, 4381)]));
+    s.receives(bulk(1, 1, 1460)).sends(ack(1, 1461).sack(&[(2921, 4381)]));
     s.receives(bulk(1461, 1, 1460)).sends(ack(1, 4381)).reads(&octets(0, 4380));
 }
 

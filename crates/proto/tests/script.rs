@@ -56,6 +56,8 @@ mod mptcp_one_sided;
 mod mptcp_stale;
 #[path = "script/spurious.rs"]
 mod spurious;
+#[path = "script/standards.rs"]
+mod standards;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

@@ -606,12 +606,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         SeqNum(ts.val).before(SeqNum(stamps.recent)) && now.since(stamps.recent_at) < PAWS_IDLE
     }
 
-    /// RFC 7323 §4.3 (2).
+    /// RFC 7323 §4.3 (2). That TS.Recent does not go back is PAWS's doing, which the segment has passed; after 24 idle
+    /// days it may (§5.5), as in Linux.
     fn note_timestamp(&mut self, now: Instant, segment: &Segment) {
         let last_ack_sent = self.acks.last_ack_sent;
         if let (Some(stamps), Some(ts)) = (self.stamps.as_mut(), segment.options.timestamps)
             && !segment.seq.after(last_ack_sent)
-            && !SeqNum(ts.val).before(SeqNum(stamps.recent))
         {
             stamps.recent = ts.val;
             stamps.recent_at = now;

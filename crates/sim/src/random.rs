@@ -58,17 +58,13 @@ impl Draw {
         let mut devices = Prng::new(seed ^ 0x6465_7669_6365);
         links.iter_mut().for_each(|link| link.offload = devices.ratio(1, 3).then_some(true));
         for link in &mut links {
-            link.boxes.extend(late.chance(8).then(|| late.one_sided()));
+            link.boxes.extend(late.chance(5).then(|| late.one_sided(count)));
             let kinds: Vec<&str> = link.boxes.iter().chain(&link.far_boxes).map(BoxSpec::kind).collect();
             if kinds.contains(&"pep") && (kinds.contains(&"too-big") || kinds.contains(&"inject")) {
                 // The proxy has acknowledged what the router refuses, and cannot make it smaller. And it believes
                 // forged segments, for which it gives up even plain TCP.
                 self.at_best(Ending::MayFail);
             }
-        }
-        if count > 1 && late.ending != Ending::Complete {
-            // With several subflows there is no way back to TCP: each one that loses a mapping is reset.
-            self.at_best(Ending::MayFail);
         }
         self.at_best(late.ending);
         let mut hosts = [self.host("client"), self.host("server")];
@@ -160,7 +156,13 @@ impl Draw {
             shape.loss = Some(Share(self.between(0, 20_000) as u32));
         }
         if self.chance(10) {
-            shape.bursts = Some([Share(1_000), Share(self.between(200_000, 500_000) as u32)]);
+            let leaving = self.between(200_000, 800_000) as u32;
+            shape.bursts = Some([Share(1_000), Share(leaving)]);
+            if leaving < 500_000 {
+                // A burst ends with this chance for each packet: lone ones, an RTO apart, may all meet the same one,
+                // and who has closed gives up after 60 s, as Linux does.
+                self.at_best(Ending::MayFail);
+            }
         }
         if self.chance(10) {
             shape.duplicate = Some(Share(self.between(0, 20_000) as u32));
@@ -203,11 +205,15 @@ impl Draw {
 
     /// One that leads one host to think that the other does not speak MPTCP (any more): acknowledgements without
     /// DATA_ACK, data without mapping.
-    fn one_sided(&mut self) -> BoxSpec {
+    fn one_sided(&mut self, links: u64) -> BoxSpec {
         self.at_best(Ending::CompletePerhapsTcp);
         if self.chance(50) {
             BoxSpec::Pep { store: Size(self.between(10_000, 300_000)) }
         } else {
+            if links > 1 {
+                // With several subflows there is no way back to TCP: each one that loses a mapping is reset.
+                self.at_best(Ending::MayFail);
+            }
             let packet = self.between(600, 1_500) as u16;
             BoxSpec::Coalesce { packet, hold: Span::millis(self.between(1, 5)), same_options: false }
         }
@@ -381,6 +387,6 @@ mod tests {
             assert_eq!(world, super::world(seed));
             must += u32::from(world.expect.ending != Ending::MayFail);
         }
-        assert!(must >= 700, "{must}");
+        assert!(must >= 600, "{must}");
     }
 }

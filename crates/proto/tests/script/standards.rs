@@ -63,7 +63,7 @@ fn a_reset_may_have_data() {
 #[test]
 fn a_reset_counts_with_a_closed_window_too() {
     let mut config = config();
-    config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(16 << 10).unwrap();
+    config.tcp.recv_buffer_bytes = std::num::NonZeroU32::new(16 << 10);
     let mut s = Script::accepted_plain_with(config);
     let (mut at, mut window) = (1, 1);
     while window > 0 {

@@ -55,7 +55,7 @@ pub struct TcpConfig {
     pub frto: bool,
     /// Timeouts in a row after which the path is suspected (`net.ipv4.tcp_retries1`). Default 3.
     pub retries1: u8,
-    /// Whether segments become smaller where large ones seem to vanish (`net.ipv4.tcp_mtu_probing`). Default off, as
+    /// Whether flows find out by themselves how large packets may be (`net.ipv4.tcp_mtu_probing`). Default off, as
     /// Linux.
     pub mtu_probing: MtuProbing,
     /// The first smaller segment that is tried, in octets beside the smallest headers (`net.ipv4.tcp_base_mss`).
@@ -63,6 +63,12 @@ pub struct TcpConfig {
     pub base_mss: u16,
     /// The smallest one (`net.ipv4.tcp_mtu_probe_floor`). Default 48, at least 88 is used.
     pub mtu_probe_floor: u16,
+    /// How long after the last search for larger segments the next one begins (`net.ipv4.tcp_probe_interval`). Default
+    /// 10 min.
+    pub mtu_probe_interval: Duration,
+    /// A search ends when what is left between known and impossible is less than so many octets
+    /// (`net.ipv4.tcp_probe_threshold`). Default 8.
+    pub mtu_probe_threshold: u16,
     /// The smallest packet that ICMP can lead an IPv4 flow to, in octets (`net.ipv4.route.min_pmtu`). Default 552;
     /// 1280 for IPv6, always.
     pub min_pmtu: u16,
@@ -146,15 +152,16 @@ pub enum Ecn {
     Accept,
 }
 
-/// When packetization-layer path MTU discovery begins (RFC 4821; `net.ipv4.tcp_mtu_probing`). Sizes only go down;
-/// Linux's value 2, which looks for larger ones, is not there.
+/// When packetization-layer path MTU discovery begins (RFC 4821; `net.ipv4.tcp_mtu_probing`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MtuProbing {
     /// Never (0).
     #[default]
     Off,
-    /// When a path seems to drop large packets without a word (1).
+    /// When a path seems to drop large packets without a word (1). What it takes is then searched for from below.
     OnBlackHole,
+    /// From the start (2): segments begin with [`TcpConfig::base_mss`] and grow as probes arrive.
+    Always,
 }
 
 impl Default for TcpConfig {
@@ -186,6 +193,8 @@ impl Default for TcpConfig {
             mtu_probing: MtuProbing::Off,
             base_mss: 1024,
             mtu_probe_floor: 48,
+            mtu_probe_interval: Duration::from_secs(600),
+            mtu_probe_threshold: 8,
             min_pmtu: 552,
             mtu_expires: Duration::from_secs(600),
             time_wait: Duration::from_secs(60),

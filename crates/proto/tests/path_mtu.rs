@@ -2,8 +2,10 @@
 
 mod support;
 
+use polytcp_netem::LinkConfig;
 use polytcp_proto::config::{HostConfig, MtuProbing};
 use polytcp_proto::pm::command::EndpointFlags;
+use polytcp_proto::time::Instant;
 use support::*;
 
 fn config(probing: MtuProbing) -> HostConfig {
@@ -14,13 +16,62 @@ fn config(probing: MtuProbing) -> HostConfig {
 
 #[test]
 fn a_path_that_drops_large_packets_without_a_word_works_with_mtu_probing() {
-    for (probing, works) in [(MtuProbing::Off, false), (MtuProbing::OnBlackHole, true)] {
+    for (probing, works) in
+        [(MtuProbing::Off, false), (MtuProbing::OnBlackHole, true), (MtuProbing::Always, true)]
+    {
         let mut world = World::new(3, &[mbit(20, 10)], config(probing), config(probing));
         world.filter = Box::new(|_, _, _, packet| packet.len() <= 1_300);
         let ids = world.establish();
         let report = world.transfer(Side::Client, ids, 1_000_000, secs(20));
         assert_eq!(report.received == 1_000_000, works, "{probing:?}: {report:?}");
     }
+}
+
+/// The largest packet that the path takes is found, though no router says a word, and what a probe costs is no congestion.
+#[test]
+fn a_search_from_below_finds_what_the_path_takes() {
+    // A queue that loses nothing.
+    let deep = LinkConfig { queue_bytes: Some(10 << 20), ..mbit(20, 10) };
+    for (limit, probing) in
+        [(1_500, MtuProbing::Always), (1_300, MtuProbing::Always), (1_300, MtuProbing::OnBlackHole)]
+    {
+        let mut world = World::new(3, &[deep], config(probing), config(probing));
+        world.filter = Box::new(move |_, _, _, packet| packet.len() <= limit);
+        let ids = world.establish();
+        let report = world.transfer(Side::Client, ids, 12_000_000, secs(20));
+        assert_eq!(report.received, 12_000_000, "{limit} {probing:?}: {report:?}");
+        let flow = &world.client.subflows(ids.0).unwrap()[0];
+        // Headers, timestamps and a DSS beside the payload.
+        let found = usize::from(flow.mss_bytes) + 40 + 12 + 28;
+        assert!(found <= limit && found + 16 > limit, "{limit} {probing:?}: found {found}");
+        let count = |name| world.client.counters().get(name).unwrap();
+        let (found, lost) = (count("TcpExtTCPMTUPSuccess"), count("TcpExtTCPMTUPFail"));
+        assert!(
+            found > 0 && (lost > 0) == (limit < 1_500),
+            "{limit} {probing:?}: {found} arrived, {lost} were lost"
+        );
+        if probing == MtuProbing::Always {
+            // Each goes again as two segments.
+            assert_eq!(flow.retransmissions, 2 * lost, "{limit}: {flow:?}");
+            assert_eq!(count("TcpExtTCPSackRecovery"), 0, "{limit}");
+        }
+    }
+}
+
+/// RFC 4821 §7.3: a path that takes more than it did is looked at again.
+#[test]
+fn a_search_that_ended_begins_again_after_a_while() {
+    let mut config = config(MtuProbing::Always);
+    config.tcp.mtu_probe_interval = secs(2);
+    let mut world = World::new(3, &[mbit(20, 10)], config.clone(), config);
+    world.filter = Box::new(|now, _, _, packet| {
+        packet.len() <= if now < Instant::from_millis(3_000) { 1_200 } else { 1_500 }
+    });
+    let ids = world.establish();
+    let report = world.transfer(Side::Client, ids, 15_000_000, secs(20));
+    assert_eq!(report.received, 15_000_000, "{report:?}");
+    let flow = &world.client.subflows(ids.0).unwrap()[0];
+    assert!(flow.mss_bytes > 1_410, "{flow:?}");
 }
 
 #[test]

@@ -263,13 +263,15 @@ impl Host {
             self.connection(id).and_then(|c| c.subflows.iter().find(|s| s.id == subflow)).map(|s| s.remote);
         let known = remote.and_then(|remote| self.path_mtus.get(now, remote.ip()));
         let expires_at = now + self.config.tcp.mtu_expires;
-        let Some(found) = self.tenant_mut(id).and_then(|t| t.connection.subflow_mut(subflow)) else { return };
+        let Some((connection, ctx)) = self.split(now, id) else { return };
+        let Some(found) = connection.subflow_mut(subflow) else { return };
         let ipv6 = found.remote.is_ipv6();
         if let Some(flow) = found.flow_mut() {
             flow.limit_mss(emit::mss_for(mtu, ipv6));
             if let Some(known) = known {
                 flow.learn_mss(emit::mss_for(known, ipv6), expires_at);
             }
+            flow.begin_mtu_search(now, &ctx.config.tcp);
         }
     }
 

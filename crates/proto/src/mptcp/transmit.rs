@@ -100,7 +100,7 @@ impl Connection {
             }
             return false;
         }
-        let max = room.max(u32::from(mss)).min(flow.burst_bytes(mss)).min(RUN_BYTES_MAX);
+        let max = room.max(u32::from(mss)).min(flow.run_bytes(mss)).min(RUN_BYTES_MAX);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         flow.queue(cut.bytes, self.data.infinite.take());
         self.note_cut(ctx.now, cut.dsn, mss);
@@ -250,7 +250,7 @@ impl Connection {
         // RFC 8684 §3.1: the first data carries MP_CAPABLE, whose copy on a second wire segment would
         // make no sense.
         let first = ssn == Ssn(1) && matches!(subflow.mp.confirmation, Confirmation::CapableClient);
-        let burst = if first { u32::from(mss) } else { flow.burst_bytes(mss) };
+        let burst = if first { u32::from(mss) } else { flow.run_bytes(mss) };
         let room = flow.room(ctx.now).max(u32::from(mss));
         let max = max_bytes.min(window_left).min(burst).min(room).min(RUN_BYTES_MAX);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };

@@ -176,7 +176,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             env.counters.tcp_delivered_ce += u64::from(segments);
         }
         let rate = delivered.newest.map(|newest| self.snd.rate.sample(&newest, self.rtt.min_rtt()));
-        if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
+        let is_of_probe = self.judge_mtu_probe(env);
+        if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 && !is_of_probe {
             self.enter_fast_recovery(env, prior_in_flight);
         }
         if ecn_echo {

@@ -109,7 +109,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 let is_old = left.before(right) && !right.after(una);
                 let is_valid = left.after(una) && left.before(right) && !right.after(snd_nxt);
                 env.counters.tcp_sack_discard += u64::from(!is_old && !is_valid);
-                self.snd.board.sack(left, right, |sent| out.on(&context, rack, sent));
+                self.snd.board.sack(left, right, |sent| {
+                    self.snd.path.on_delivered(sent, mss);
+                    out.on(&context, rack, sent);
+                });
             }
         }
         env.counters.tcp_sack_reorder += u64::from(out.reordered);

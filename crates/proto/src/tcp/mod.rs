@@ -12,6 +12,7 @@ pub mod ecn;
 pub mod extension;
 pub mod flow;
 pub mod isn;
+mod mtu_probe;
 pub mod opening;
 pub mod path_mtu;
 pub mod rate;

@@ -5,6 +5,7 @@
 //! split and sent again; each part keeps its tag, so that a mapping which it names stays the same.
 
 use super::flow::{Env, Flow};
+use super::mtu_probe::MtuSearch;
 use super::recovery::scoreboard::Sent;
 use crate::config::{MtuProbing, TcpConfig};
 use crate::seq::SeqNum;
@@ -17,7 +18,9 @@ const MSS_MIN: u16 = 88;
 #[derive(Debug)]
 pub(super) struct PathMtu {
     /// What handshake and interface allow.
-    mss_max: u16,
+    pub(super) mss_max: u16,
+    /// Whether larger segments than the present ones are looked for.
+    pub(super) search: Option<MtuSearch>,
     /// The largest segment that has arrived with the present MSS.
     acked: u16,
     /// When a smaller MSS, learnt from ICMP, is forgotten.
@@ -47,12 +50,15 @@ pub fn plateau_below(mtu: u16) -> u32 {
 
 impl PathMtu {
     pub(super) fn new(mss_max: u16) -> Self {
-        Self { mss_max, acked: 0, expires_at: None, doubtful: None }
+        Self { mss_max, search: None, acked: 0, expires_at: None, doubtful: None }
     }
 
     /// A segment arrived that left when the MSS was `mss`.
     pub(super) fn on_delivered<S>(&mut self, sent: &Sent<S>, mss: u16) {
         self.acked = self.acked.max(u16::try_from(sent.bytes.len()).unwrap_or(u16::MAX).min(mss));
+        if let Some(search) = &mut self.search {
+            search.on_delivered(sent);
+        }
     }
 }
 
@@ -61,6 +67,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// headers.
     pub fn limit_mss(&mut self, mss: u16) {
         self.snd.path.mss_max = self.snd.path.mss_max.min(mss);
+        self.limit_search(mss);
         if mss < self.snd.mss {
             self.set_mss(mss);
         }
@@ -80,6 +87,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !seq.within(self.snd.board.snd_una(), self.unacked()) {
             return TooBig::NotInFlight;
         }
+        self.limit_search(mss);
         if mss >= self.snd.mss {
             return TooBig::Implausible;
         }
@@ -103,6 +111,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.snd.path.expires_at = Some(env.now + config.mtu_expires);
             return;
         }
+        self.forget_mtu_probe();
         if config.mtu_probing == MtuProbing::Off || self.recovery.timeouts < config.retries1 {
             return;
         }
@@ -113,6 +122,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if smaller < mss && is_large {
             self.shrink(smaller);
             self.snd.path.expires_at = None;
+            self.search_from(env.now, smaller);
+        }
+    }
+
+    fn limit_search(&mut self, mss: u16) {
+        if let Some(search) = &mut self.snd.path.search {
+            search.limit(mss);
         }
     }
 
@@ -129,6 +145,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     fn shrink(&mut self, mss: u16) {
         self.set_mss(mss);
         self.snd.board.mark_all_lost();
+    }
+
+    /// Segments of `mss` octets from now on, as far as handshake and interface allow.
+    pub(super) fn limit_to(&mut self, mss: u16) {
+        self.set_mss(mss.min(self.snd.path.mss_max));
     }
 
     fn set_mss(&mut self, mss: u16) {

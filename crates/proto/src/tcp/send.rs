@@ -49,7 +49,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// Octets that the congestion window leaves.
-    fn cwnd_room(&self) -> u32 {
+    pub(super) fn cwnd_room(&self) -> u32 {
         self.cc.cwnd().saturating_add(self.limited_transmit()).saturating_sub(self.snd.board.in_flight())
     }
 
@@ -222,6 +222,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if !self.may_send_at(env.now) {
             return None;
         }
+        if let Some(probe) = self.send_mtu_probe(env, ext) {
+            self.on_new_data_sent();
+            self.rearm_after_send(env.now);
+            return Some(probe);
+        }
         let burst = if self.owes_cwr() { mss } else { self.burst_bytes(mss as u16) };
         let limit = room.min(window).min(burst);
         let take = if len <= limit || limit < mss { len.min(limit) } else { whole_segments(limit, mss) };
@@ -238,7 +243,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// Sends the first `take` octets of the queue.
-    fn send_front<X>(&mut self, env: &mut Env<'_>, ext: &mut X, take: u32) -> Option<Outgoing>
+    pub(super) fn send_front<X>(&mut self, env: &mut Env<'_>, ext: &mut X, take: u32) -> Option<Outgoing>
     where
         X: Extension<Sent = S, Held = H>,
     {

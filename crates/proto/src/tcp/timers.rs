@@ -93,7 +93,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 TimerKind::Reorder => {
                     let in_flight = self.snd.board.in_flight();
                     self.detect_losses(env);
-                    if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 {
+                    let is_of_probe = self.judge_mtu_probe(env);
+                    if self.recovery.in_open() && self.snd.board.waiting_bytes() > 0 && !is_of_probe {
                         self.enter_fast_recovery(env, in_flight);
                         // The first retransmission leaves at once (RFC 6937 §3.1).
                         let cwnd = self.snd.board.in_flight() + u32::from(self.snd.mss);

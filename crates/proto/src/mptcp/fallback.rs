@@ -17,12 +17,13 @@
 //!
 //! A peer may not see what made us fall back. Our next new data tells it by the infinite mapping, and a peer that gets
 //! no DATA_ACKs for what we acknowledge falls back as we would. Until then its mappings have to say what we assume:
-//! see [`Hook::take_late_dss`].
+//! see `take_late_dss` of `hook.rs`.
 
 use super::connection::{Connection, Ctx, Notice};
 use super::hook::{Data, Hook, Mode, reset_reason};
 use super::mapping::{Mapping, PeerMapping};
 use super::subflow::{ActiveHandshake, Confirmation, Phase, SubflowState};
+use crate::counters::Counters;
 use crate::seq::{Dsn, Ssn};
 use crate::tcp::extension::Abort;
 use crate::tcp::flow::{End, Env};
@@ -107,6 +108,13 @@ impl Data {
         let dsn = self.snd.buffer.snd_una();
         let ssn = Ssn(1) + dsn.saturating_since(self.plain_base) as u32;
         self.infinite = Some(Mapping::infinite(dsn, ssn, self.checksums));
+    }
+
+    /// The infinite mapping, if it has to go with what is queued now.
+    pub(super) fn take_infinite(&mut self, counters: &mut Counters) -> Option<Mapping> {
+        let infinite = self.infinite.take();
+        counters.infinite_map_tx += u64::from(infinite.is_some());
+        infinite
     }
 }
 
@@ -230,7 +238,6 @@ impl Connection {
             return false;
         }
         let Some(subflow) = self.subflows.first_mut().filter(|s| s.is_usable()) else { return false };
-        ctx.counters.infinite_map_tx += 1;
         self.data.announce_fallback();
         self.data.fall_back(&mut subflow.mp, FallbackReason::InfiniteMapping);
         self.data.inbox.fell_back = None;

@@ -84,7 +84,7 @@ impl Connection {
         if flow.is_closing() {
             return false;
         }
-        // After MP_FAIL the first new data has the infinite mapping.
+        // The first new data of who told its fallback has the infinite mapping.
         let mss = flow.payload_mss(if self.data.infinite.is_some() { DSS_BYTES_MAX } else { 0 });
         let room = flow.room(ctx.now);
         if room == 0 {
@@ -95,14 +95,14 @@ impl Connection {
                 && flow.snd_wnd() == 0
                 && let Some(cut) = self.data.snd.buffer.cut(u32::from(mss))
             {
-                flow.queue(cut.bytes, self.data.infinite.take());
+                flow.queue(cut.bytes, self.data.take_infinite(ctx.counters));
                 return true;
             }
             return false;
         }
         let max = room.max(u32::from(mss)).min(flow.run_bytes(mss)).min(RUN_BYTES_MAX);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
-        flow.queue(cut.bytes, self.data.infinite.take());
+        flow.queue(cut.bytes, self.data.take_infinite(ctx.counters));
         self.note_cut(ctx.now, cut.dsn, mss);
         self.advance_close(ctx);
         true

@@ -34,8 +34,10 @@ fn octets_behind_a_mapping_fall_back_and_our_next_data_says_so() {
     let mut s = Script::accepted();
     s.receives(data(1, 1, b"abcdef").map_of(1, 1, 3)).sends(ack(1, 7).plain()).reads(b"abcdef");
     assert!(!s.is_mptcp());
+    assert_eq!(s.host.counters().infinite_map_tx, 0);
     s.writes(b"hello").sends(data(1, 7, b"hello").infinite(1, 1));
     s.receives(ack(7, 6)).writes(b"world").sends(data(6, 7, b"world").plain());
+    assert_eq!(s.host.counters().infinite_map_tx, 1);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::expect::Ending;
 use crate::report::Report;
 use crate::scenario::Scenario;
@@ -73,6 +74,8 @@ pub struct Tally {
     pub recoveries: BTreeMap<&'static str, u64>,
     /// By how ends of connections ended; these are ends, not worlds.
     pub endings: BTreeMap<String, u64>,
+    /// What there is to occur, and how often it did.
+    pub coverage: Coverage,
     /// Worlds that did not come out as they must.
     pub failures: Vec<BadWorld>,
 }
@@ -163,6 +166,7 @@ impl Tally {
             count(&mut self.fallbacks, FALLBACKS.iter().filter(seen).copied());
             count(&mut self.recoveries, RECOVERIES.iter().filter(seen).copied());
             count(&mut self.reset_reasons, report.reset_reasons.keys().copied());
+            self.coverage.add(&scenario, &report);
             for end in &report.ends {
                 *self.endings.entry(end.outcome.to_string()).or_default() += 1;
             }
@@ -172,7 +176,16 @@ impl Tally {
         }
     }
 
-    /// The table for people, the failures last.
+    /// How many worlds there are of each label, and the time that they lasted.
+    fn write_shares(&self, out: &mut String) {
+        let share = |count: u64| (count * 100 + self.worlds / 2) / self.worlds.max(1);
+        let labels =
+            self.labels.iter().map(|(label, count)| format!("{label} {count} ({} %)", share(*count)));
+        let labels: Vec<String> = labels.collect();
+        let _ = writeln!(out, "{} s of virtual time; {}", self.virtual_seconds, labels.join(", "));
+    }
+
+    /// The table for people: the failures, then what was covered.
     pub fn to_text(&self) -> String {
         let mut out = format!(
             "{} worlds, {} s of virtual time, {} packets\n",
@@ -194,6 +207,8 @@ impl Tally {
                 let _ = writeln!(out, "    {fault}");
             }
         }
+        self.coverage.write(&mut out);
+        self.write_shares(&mut out);
         out
     }
 }

@@ -35,6 +35,9 @@ pub struct Expect {
     /// Some bytes arrive changed (a box rewrites payload and nobody notices); else none may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<bool>,
+    /// Bytes may arrive changed at an end that fell back to TCP: there a wrong checksum is told and no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged_as_tcp: Option<bool>,
     /// All directions together, from the first connection to the end of the last, at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goodput_min: Option<Rate>,
@@ -80,6 +83,7 @@ impl Expect {
             ending,
             error,
             damaged,
+            damaged_as_tcp,
             goodput_min,
             goodput_max,
             pause_max,
@@ -106,6 +110,7 @@ impl Expect {
             }
             if let Some(at) = end.damaged_at
                 && *damaged != Some(true)
+                && !(*damaged_as_tcp == Some(true) && end.fell_back)
             {
                 faults.push(format!("{}: octet {at} of the stream is wrong", end.name));
             }

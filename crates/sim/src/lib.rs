@@ -4,8 +4,9 @@
 //! | --- | --- |
 //! | [`scenario`], [`quantity`], [`boxes`], [`expect`] | the language of scenario files, and what a file expects |
 //! | [`world`] | hosts, links and programs, and the loop around them; under it `path` and `program` |
-//! | `tap`, [`watch`], `window`, `capture`, `plot` | who looks at every packet |
-//! | [`random`], [`batch`], [`shrink`] | worlds from seeds, many at a time, and a bad one made small |
+//! | `tap`, [`watch`], `window`, `rules`, `capture`, `plot` | who looks at every packet; `rules` has its own proofs of keys |
+//! | [`random`], [`batch`], [`search`], [`shrink`] | worlds from seeds, many at a time, the first bad one, and it made small |
+//! | [`coverage`], `special` | what such worlds have to contain, and those about one thing each |
 //! | [`report`] | what came out |
 //!
 //! [`run`] is all of it: a scenario in, a report out.
@@ -14,16 +15,21 @@
 pub mod batch;
 pub mod boxes;
 mod capture;
+pub mod coverage;
 pub mod expect;
 mod path;
 mod pattern;
 mod plot;
 pub mod program;
+mod proofs;
 pub mod quantity;
 pub mod random;
 pub mod report;
+mod rules;
 pub mod scenario;
+pub mod search;
 pub mod shrink;
+mod special;
 pub mod sysctl;
 mod tap;
 pub mod watch;
@@ -43,6 +49,7 @@ pub fn run(scenario: &Scenario, watchers: Watchers) -> Result<(Report, Watchers)
     world.run_traffic();
     let mut report = Report::of(&world);
     world.run_down();
+    world.judge_whole();
     report.violations.append(&mut world.violations);
     report.violations.dedup();
     Ok((report, world.watchers))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use polytcp_proto::host::{CallError, ConnectionId, Host, Piece, ReadOutcome};
 use polytcp_proto::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use crate::scenario::{Load, TrafficSpec};
 const WRITE_MAX: u64 = 65_536;
 /// Writes below are copied into shared blocks, as those of a program are; larger ones hand over their block.
 const FIXED_MIN: u64 = 4_096;
+
+/// Octets that go with `connect` at most: more than fit a SYN.
+const FIRST_MAX: u64 = 2_000;
 
 /// What lets a program write.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -346,6 +349,18 @@ impl Program {
                 info.bytes_written, info.bytes_received, self.written, self.read
             ));
         }
+    }
+
+    /// What it has to say first, in the hands of `connect`.
+    pub(crate) fn first_data(&mut self) -> Bytes {
+        let first = match self.script {
+            Script::All { total } => total,
+            Script::Requests { request, .. } => request,
+            Script::AfterPeer { .. } | Script::Answers { .. } | Script::Chunks { .. } => 0,
+        };
+        let data = pattern::at(0, first.min(FIRST_MAX) as usize);
+        self.written = data.len() as u64;
+        data
     }
 
     /// What the other end has to know of this one.

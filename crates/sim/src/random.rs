@@ -12,32 +12,38 @@ use crate::boxes::{BoxSpec, Ecn, StripFrom};
 use crate::expect::{Ending, Expect};
 use crate::quantity::{Rate, Share, Size, Span};
 use crate::scenario::{Action, EventSpec, HostSpec, LinkSpec, Load, Scenario, Shape, TrafficSpec};
+use crate::special;
 
 /// The world of a seed.
 pub fn world(seed: u64) -> Scenario {
+    if let Some(world) = special::world(seed) {
+        return world;
+    }
     // Not the seed itself, from which the world's own chances follow.
-    let mut draw = Draw { rng: Prng::new(seed ^ 0x776f_726c_6400_0000), ending: Ending::Complete };
     // Drawn apart: what is new leaves most worlds of known seeds as they were.
-    let late = Draw { rng: Prng::new(seed ^ 0x6c61_7465_0000_0000), ending: Ending::Complete };
-    draw.world(seed, late)
+    Draw::new(seed ^ 0x776f_726c_6400_0000).world(seed, Draw::new(seed ^ 0x6c61_7465_0000_0000))
 }
 
-struct Draw {
-    rng: Prng,
+pub(crate) struct Draw {
+    pub(crate) rng: Prng,
     ending: Ending,
 }
 
 impl Draw {
-    fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { rng: Prng::new(seed), ending: Ending::Complete }
+    }
+
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.rng.ratio(percent, 100)
     }
 
     /// From `low` to `high`, both included.
-    fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.rng.below(high - low + 1)
     }
 
-    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.rng.below(list.len() as u64) as usize]
     }
 
@@ -320,6 +326,7 @@ impl Draw {
             connections,
             every,
             tcp: self.chance(10),
+            fast_open: false,
             read_rate: (slow && self.chance(20)).then(|| Rate(self.between(500, 5_000) * 1_000)),
             load,
         }
@@ -370,7 +377,7 @@ impl Draw {
     }
 }
 
-fn address(link: u64, is_v6: bool, host: u64) -> String {
+pub(crate) fn address(link: u64, is_v6: bool, host: u64) -> String {
     if is_v6 { format!("fd00:0:0:{link}::{host}") } else { format!("10.0.{link}.{host}") }
 }
 

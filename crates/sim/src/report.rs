@@ -38,6 +38,8 @@ pub struct Report {
     pub counters: BTreeMap<&'static str, u64>,
     /// Reasons of MP_TCPRST that peers gave.
     pub reset_reasons: BTreeMap<u32, u64>,
+    /// Resets that hosts sent, by kind.
+    pub resets_sent: BTreeMap<String, u64>,
     /// Packets that hosts sent.
     pub packets: u64,
     /// A number that follows from every octet of them and from their times.
@@ -190,6 +192,7 @@ impl Report {
             memory_peak_bytes: names.zip(world.memory_peak.iter().copied()).collect(),
             counters,
             reset_reasons: world.reset_reasons.clone(),
+            resets_sent: world.tap.reset_kinds.clone(),
             packets: world.tap.packets,
             hash: world.tap.hash(),
             violations: world.violations.clone(),

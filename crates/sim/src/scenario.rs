@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use polytcp_netem::{CodelConfig, GilbertElliott, LinkConfig, Order, QueueDiscipline};
-use polytcp_proto::config::HostConfig;
+use polytcp_proto::config::{Ecn, HostConfig, MtuProbing, SynCookies, fastopen};
 use polytcp_proto::host::{Cidr, Protocol};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags};
 use polytcp_proto::pm::kernel::{EXTRA_SUBFLOWS_MAX, LIMIT_MAX};
@@ -89,6 +89,18 @@ pub struct HostSpec {
     /// Sequence numbers of both levels wrap within so many octets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrap_within: Option<Size>,
+    /// Congestion notification, by the number of `net.ipv4.tcp_ecn`: 0 never, 1 asked for, 2 accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecn: Option<u8>,
+    /// Both sides of TCP Fast Open are on. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_open: Option<bool>,
+    /// Every request is answered with a SYN cookie. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syncookies: Option<bool>,
+    /// Smaller segments are tried on a path that seems to drop large ones without a word. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu_probing: Option<bool>,
     /// Endpoints as `ip mptcp endpoint add` takes them: `10.0.2.2 subflow backup`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
@@ -195,6 +207,9 @@ pub struct TrafficSpec {
     /// Plain TCP instead of MPTCP. Default false.
     #[serde(default)]
     pub tcp: bool,
+    /// What fits of the first data goes on the SYN, where the hosts have Fast Open. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fast_open: bool,
     /// Rate at which either program reads. Default as it comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_rate: Option<Rate>,
@@ -283,6 +298,8 @@ pub enum Action {
     /// The first host changes all its addresses there for this one, and makes it an endpoint if it had one:
     /// `10.0.1.3/24 subflow`.
     Roam(String),
+    /// The endpoint of this address of the first host becomes a backup.
+    Backup(IpAddr),
     /// Both directions get this shape, with what `up` and `down` of the link say on top.
     Shape(Shape),
     /// Both interfaces get this MTU.
@@ -406,6 +423,7 @@ impl Scenario {
                 | Action::Down
                 | Action::Up
                 | Action::RemoveAddress(_)
+                | Action::Backup(_)
                 | Action::Shape(_) => {}
             }
         }
@@ -504,6 +522,22 @@ impl HostSpec {
         config.mptcp.checksum_enabled = self.checksum.unwrap_or(config.mptcp.checksum_enabled);
         if let Some(syns) = self.syn_retrans_before_tcp_fallback {
             config.mptcp.syn_retrans_before_tcp_fallback = syns;
+        }
+        config.tcp.ecn = match self.ecn {
+            None => config.tcp.ecn,
+            Some(0) => Ecn::Off,
+            Some(1) => Ecn::Request,
+            Some(2) => Ecn::Accept,
+            Some(_) => return Err("ecn: 0, 1 or 2".to_owned()),
+        };
+        if self.fast_open == Some(true) {
+            config.tcp.fastopen |= fastopen::CLIENT_ENABLE | fastopen::SERVER_ENABLE;
+        }
+        if self.syncookies == Some(true) {
+            config.tcp.syncookies = SynCookies::Always;
+        }
+        if self.mtu_probing == Some(true) {
+            config.tcp.mtu_probing = MtuProbing::OnBlackHole;
         }
         if let Some(within) = self.wrap_within {
             let within = u32::try_from(within.0).ok().and_then(NonZeroU32::new);

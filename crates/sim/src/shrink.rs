@@ -146,6 +146,7 @@ fn drop_event(scenario: &mut Scenario, place: usize) {
         Action::Restore | Action::Up => return,
         Action::AddAddress(_)
         | Action::RemoveAddress(_)
+        | Action::Backup(_)
         | Action::Roam(_)
         | Action::Shape(_)
         | Action::Mtu(_) => {

@@ -1,6 +1,9 @@
 //! Who watches the packets: counts, a hash of the run, a capture, the points of a plot.
 
+use std::collections::BTreeMap;
+
 use polytcp_proto::time::Instant;
+use polytcp_wire::mptcp::MptcpOption;
 use polytcp_wire::tcp::{ParsedTcp, TcpFlags};
 use polytcp_wire::{ip, tcp};
 
@@ -61,6 +64,8 @@ pub(crate) struct Tap {
     /// For each link, to the first host and to the second.
     pub(crate) carried: Vec<[Carried; 2]>,
     pub(crate) packets: u64,
+    /// Resets that hosts sent, by [`reset_kind`].
+    pub(crate) reset_kinds: BTreeMap<String, u64>,
     hash: u64,
 }
 
@@ -70,6 +75,7 @@ impl Tap {
             hosts: vec![HostSeen::default(); hosts],
             carried: vec![[Carried::default(); 2]; links],
             packets: 0,
+            reset_kinds: BTreeMap::new(),
             hash: 0xcbf2_9ce4_8422_2325,
         }
     }
@@ -95,7 +101,10 @@ impl Tap {
         if let Some(segment) = &sighting.segment {
             let seen = &mut self.hosts[sighting.host];
             seen.segments_sent += 1;
-            seen.resets_sent += u64::from(segment.tcp.header.flags.contains(TcpFlags::RST));
+            if segment.tcp.header.flags.contains(TcpFlags::RST) {
+                seen.resets_sent += 1;
+                *self.reset_kinds.entry(reset_kind(segment)).or_default() += 1;
+            }
         }
     }
 
@@ -108,5 +117,22 @@ impl Tap {
 
     fn mix(&mut self, word: u64) {
         self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    }
+}
+
+/// What a reset says beside being one: MP_FASTCLOSE, the reason of MP_TCPRST, or nothing.
+pub(crate) fn reset_kind(segment: &Segment<'_>) -> String {
+    let options = || segment.tcp.options.mptcp.iter();
+    if options().any(|option| matches!(option, MptcpOption::FastClose { .. })) {
+        return "MP_FASTCLOSE".to_owned();
+    }
+    let reason = options().find_map(|option| match option {
+        MptcpOption::Reset(reset) => Some(reset.reason),
+        _ => None,
+    });
+    match reason {
+        Some(reason) => format!("MP_TCPRST {reason}"),
+        None if segment.tcp.header.flags.contains(TcpFlags::ACK) => "plain with ACK".to_owned(),
+        None => "plain".to_owned(),
     }
 }

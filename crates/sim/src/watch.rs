@@ -1,4 +1,4 @@
-//! Watchers of a run beside its counts: the check of windows always, a capture and a plot on demand.
+//! Watchers of a run beside its counts: the checks of windows and rules always, a capture and a plot on demand.
 
 use std::io;
 use std::path::Path as FilePath;
@@ -8,7 +8,8 @@ use polytcp_proto::time::Instant;
 use crate::capture::Capture;
 use crate::path::Path;
 use crate::plot::Plot;
-use crate::scenario::{EventSpec, Scenario};
+use crate::rules::Rules;
+use crate::scenario::{Action, EventSpec, Scenario};
 use crate::tap::Sighting;
 use crate::window::WindowCheck;
 
@@ -16,6 +17,7 @@ use crate::window::WindowCheck;
 #[derive(Default)]
 pub struct Watchers {
     window: WindowCheck,
+    rules: Rules,
     capture: Option<Capture>,
     plot: Option<Box<Plot>>,
     /// The traffic is over: the picture ends.
@@ -62,7 +64,23 @@ impl Watchers {
         if let Some(plot) = self.plot.as_mut().filter(|_| !self.is_over) {
             plot.see(sighting, place.as_ref());
         }
-        place.and_then(|place| place.fault())
+        let fault = self.rules.see(sighting);
+        place.and_then(|place| place.fault()).or(fault)
+    }
+
+    /// The world is made.
+    pub(crate) fn begin(&mut self, scenario: &Scenario) {
+        self.rules = Rules::new(scenario);
+    }
+
+    /// The run is over, in which `timers` ran out and `resets` were sent: what must not be, in a line.
+    pub(crate) fn end(&self, timers: u64, resets: u64) -> Option<String> {
+        self.rules.finish(timers, resets)
+    }
+
+    /// Something is about to happen to a link.
+    pub(crate) fn happens(&mut self, link: usize, action: &Action) {
+        self.rules.happened(link, action);
     }
 
     pub(crate) fn tick(&mut self, now: Instant, paths: &[Path]) {

@@ -1,7 +1,8 @@
 //! Nothing is sent outside the peer's window: checked from the packets alone, at each host.
 //!
 //! The window of an MPTCP subflow begins at its DATA_ACK and is shared by all subflows (RFC 8684 §3.3.4); that of
-//! TCP begins at the acknowledgement. What comes with a wrong checksum opens nothing.
+//! TCP begins at the acknowledgement. What comes with a wrong checksum opens nothing. A closed window is probed without
+//! data, so that not one octet may lie beyond it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,9 +12,6 @@ use polytcp_wire::mptcp::{CapableForm, DataAck, DssDsn, Join, MptcpOption};
 use polytcp_wire::tcp::TcpFlags;
 
 use crate::tap::{Segment, Sighting};
-
-/// Octets that a probe of a closed window may lie beyond it (RFC 9293 §3.8.6.1).
-const PROBE: u64 = 1;
 
 /// A flow of a host: its own address, and the peer's.
 pub(crate) type Tuple = (SocketAddr, SocketAddr);
@@ -27,6 +25,8 @@ struct Flow {
     own_scale: Option<u8>,
     /// End of what the host has sent.
     sent_end: u32,
+    /// Octets on the SYN: numbers of mappings begin behind them (RFC 8684 appendix B).
+    on_syn: u32,
     /// End of what the peer takes, in the flow's own numbers.
     edge: Option<u32>,
     connection: Option<usize>,
@@ -93,7 +93,7 @@ impl DataPlace {
     /// What is wrong with it, in a line.
     pub(crate) fn fault(&self) -> Option<String> {
         let Self { stream, beyond, .. } = self;
-        (*beyond > PROBE).then(|| match stream {
+        (*beyond > 0).then(|| match stream {
             Stream::Connection(_) => format!("{beyond} octets are sent beyond the data-level window"),
             Stream::Flow((local, _)) => format!("{local} sends {beyond} octets beyond the window"),
         })
@@ -165,7 +165,7 @@ impl HostView {
                 (DssDsn::Four(low), Some(edge)) => near(edge, low),
                 (DssDsn::Four(_), None) => return None,
             };
-            let place = header.seq.wrapping_sub(isn).wrapping_sub(mapping.ssn);
+            let place = header.seq.wrapping_sub(isn.wrapping_add(flow.on_syn)).wrapping_sub(mapping.ssn);
             let start = start.wrapping_add(u64::from(place));
             let beyond = edge.map_or(0, |edge| start.wrapping_add(len).wrapping_sub(edge));
             let beyond = if beyond < 1 << 63 { beyond } else { 0 };
@@ -188,7 +188,7 @@ impl HostView {
         let asked = std::mem::take(&mut flow.asked);
         let new = Flow {
             isn: Some(header.seq),
-            sent_end: header.seq.wrapping_add(1),
+            sent_end: header.seq.wrapping_add(1).wrapping_add(segment.payload.len() as u32),
             own_scale: segment.tcp.options.window_scale,
             peer_scale: asked.scale.filter(|_| is_answer),
             ..Flow::default()
@@ -210,7 +210,10 @@ impl HostView {
         let scale = segment.tcp.options.window_scale;
         if !header.flags.contains(TcpFlags::ACK) {
             flow.asked = Asked { scale, token: join_token(segment) };
-        } else if flow.edge.is_none() && flow.isn.map(|isn| isn.wrapping_add(1)) == Some(header.ack) {
+        } else if let Some(isn) = flow.isn.filter(|_| flow.edge.is_none())
+            && flow.sent_end.wrapping_sub(isn.wrapping_add(1)) >= header.ack.wrapping_sub(isn.wrapping_add(1))
+        {
+            flow.on_syn = header.ack.wrapping_sub(isn.wrapping_add(1));
             flow.peer_scale = scale;
             if let Some(token) = listener_token(segment) {
                 let connection = self.named(token);
@@ -252,7 +255,7 @@ fn join_token(segment: &Segment<'_>) -> Option<u32> {
 }
 
 /// Source and destination.
-fn ends(segment: &Segment<'_>) -> Tuple {
+pub(crate) fn ends(segment: &Segment<'_>) -> Tuple {
     let header = &segment.tcp.header;
     let addresses = segment.ip.header.addresses;
     (SocketAddr::new(addresses.src(), header.src_port), SocketAddr::new(addresses.dst(), header.dst_port))
@@ -321,9 +324,12 @@ mod tests {
         assert_eq!(see(&mut check, true, ack, [100, 500], 9_000, 1_000), None);
         // Someone guesses an acknowledgement: it opens nothing.
         assert_eq!(see(&mut check, false, ack, [500, 9_000_000], 60_000, 0), None);
-        assert_eq!(see(&mut check, true, ack, [1_100, 500], 9_000, 1), None, "a probe");
-        let fault = see(&mut check, true, ack, [1_100, 500], 9_000, 2);
-        assert_eq!(fault.as_deref(), Some("10.0.0.1:1000 sends 2 octets beyond the window"));
+        let fault = see(&mut check, true, ack, [1_100, 500], 9_000, 1);
+        assert_eq!(
+            fault.as_deref(),
+            Some("10.0.0.1:1000 sends 1 octets beyond the window"),
+            "one octet too many"
+        );
         assert_eq!(see(&mut check, false, ack, [500, 1_100], 1_000, 0), None);
         assert_eq!(see(&mut check, true, ack, [1_100, 500], 9_000, 1_000), None);
     }

@@ -14,7 +14,9 @@ use polytcp_proto::host::{
     ConnectOptions, ConnectionId, Event, Host, InterfaceConfig, LinkState, ListenOptions, ListenerId,
 };
 use polytcp_proto::packet::{InterfaceId, Received, Transmit};
-use polytcp_proto::pm::command::{AddressId, Endpoint, PmCommand, PmEvent, PmReply};
+use polytcp_proto::pm::command::{
+    AddressId, Endpoint, EndpointFlags, FlagsTarget, PmCommand, PmEvent, PmReply,
+};
 use polytcp_proto::time::{Duration, Instant};
 use polytcp_wire::virtio::VnetHdr;
 use rand_chacha::ChaCha8Rng;
@@ -135,7 +137,7 @@ impl World {
     ///
     /// # Errors
     /// One line that says what cannot be built.
-    pub fn new(scenario: &Scenario, watchers: Watchers) -> Result<Self, String> {
+    pub fn new(scenario: &Scenario, mut watchers: Watchers) -> Result<Self, String> {
         scenario.check()?;
         let now = START;
         let mut nodes = Vec::new();
@@ -190,6 +192,7 @@ impl World {
             let mut options = ListenOptions::new(scenario.destination(place)?);
             options.protocol = spec.protocol();
             options.backlog = 4_096;
+            options.fast_open = if spec.fast_open { 4_096 } else { 0 };
             let listener = node
                 .host
                 .listen(&options)
@@ -200,6 +203,7 @@ impl World {
         events.sort_by_key(|place| std::cmp::Reverse((scenario.events[*place].at, *place)));
         let starts = scenario.traffic.iter().map(|spec| (now + spec.start.duration(), 0)).collect();
         let tap = Tap::new(nodes.len(), paths.len());
+        watchers.begin(scenario);
         Ok(Self {
             scenario: scenario.clone(),
             now,
@@ -275,6 +279,14 @@ impl World {
                 ));
             }
         }
+    }
+
+    /// Whether the rules that need all of the run were kept.
+    pub(crate) fn judge_whole(&mut self) {
+        let counters = || self.nodes.iter().map(|node| node.host.counters());
+        let timers = counters().map(|c| c.tcp_timeouts + c.tcp_loss_probes).sum();
+        let resets = counters().map(|c| c.out_rsts).sum();
+        self.violations.extend(self.watchers.end(timers, resets));
     }
 
     fn is_empty(&self) -> bool {
@@ -450,6 +462,9 @@ impl World {
                 let mut programs = program::pair(spec, self.now);
                 let mut options = ConnectOptions::new(remote);
                 options.protocol = spec.protocol();
+                if spec.fast_open {
+                    options.data = programs[0].first_data();
+                }
                 let place = Place { connection: self.connections.len(), side: 0 };
                 let node = &mut self.nodes[hosts[0]];
                 match node.host.connect(self.now, &options) {
@@ -565,6 +580,7 @@ impl World {
             self.events.pop();
             let event = self.scenario.events[place].clone();
             let Ok(link) = self.scenario.link(&event.link) else { continue };
+            self.watchers.happens(link, &event.action);
             self.act(link, &event.action);
             self.watchers.happened(&event);
         }
@@ -595,6 +611,12 @@ impl World {
                 for address in held {
                     self.remove_address(host, interface, address);
                 }
+            }
+            Action::Backup(address) => {
+                let target = FlagsTarget::Address { address: *address, port: None };
+                let command = PmCommand::SetFlags { target, flags: EndpointFlags::BACKUP };
+                // Refused where it is no endpoint any more.
+                let _ = self.nodes[host].host.command(self.now, &command);
             }
             Action::Shape(shape) => self.paths[link].reshape(self.now, &spec, *shape),
             Action::Mtu(mtu) => {
@@ -632,6 +654,7 @@ impl World {
                 | Action::Restore
                 | Action::Down
                 | Action::Up
+                | Action::Backup(_)
                 | Action::Shape(_)
                 | Action::Mtu(_) => {}
             }

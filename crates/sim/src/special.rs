@@ -354,5 +354,17 @@ fn shut(draw: &mut Draw, seed: u64) -> Scenario {
     let mut traffic = traffic(load);
     traffic.tcp = draw.chance(30);
     traffic.read_rate = Some(Rate(draw.between(200, 1_000) * 1_000));
-    scenario("a window that closes", seed, hosts, links, vec![traffic], ends(Ending::Complete))
+    // All updates of a while are lost, on every path: only a probe learns that the window is open again.
+    let mut events = Vec::new();
+    let cut = draw.between(200, 2_000);
+    let back = cut + draw.between(1_000, 3_000);
+    for (at, action) in [(cut, Action::Cut), (back, Action::Restore)] {
+        for link in &links {
+            events.push(EventSpec { at: Span::millis(at), link: link.name.clone(), action: action.clone() });
+        }
+    }
+    Scenario {
+        events,
+        ..scenario("a window that closes", seed, hosts, links, vec![traffic], ends(Ending::Complete))
+    }
 }

@@ -203,8 +203,8 @@ counters! {
         tcp_ack_skipped_challenge "TCPACKSkippedChallenge" "Challenge acknowledgements suppressed by their rate limit.";
         tcp_win_probe "TCPWinProbe" "Zero-window probes sent.";
         tcp_keep_alive "TCPKeepAlive" "Keep-alive probes sent.";
-        tcp_mtup_fail "TCPMTUPFail" "Never incremented: no probes are sent; a path's size is learnt from ICMP and from timeouts.";
-        tcp_mtup_success "TCPMTUPSuccess" "Never incremented: no probes are sent.";
+        tcp_mtup_fail "TCPMTUPFail" "Probes of a larger packet that were lost (RFC 4821 §7.6.2).";
+        tcp_mtup_success "TCPMTUPSuccess" "Probes of a larger packet that arrived.";
         tcp_delivered "TCPDelivered" "Segments delivered, as acknowledgements tell.";
         tcp_delivered_ce "TCPDeliveredCE" "Segments delivered with a congestion mark.";
         tcp_zero_window_drop "TCPZeroWindowDrop" "Segments whose data was dropped because the announced window was zero.";

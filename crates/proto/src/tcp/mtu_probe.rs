@@ -100,7 +100,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             *search = MtuSearch::new(env.now, mss_max);
         }
         let mss = low + (search.high.saturating_sub(low)).div_ceil(2);
-        let payload = u32::from(self.payload_mss(ext.reserved_option_bytes())) + u32::from(mss - low);
+        let reserved = self.snd.queue.front().map_or(0, |(_, tag)| ext.reserved_option_bytes(tag));
+        let payload = u32::from(self.payload_mss(reserved)) + u32::from(mss - low);
         let segment = u32::from(low);
         let board = &self.snd.board;
         let is_calm = self.sack

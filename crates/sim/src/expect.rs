@@ -110,7 +110,7 @@ impl Expect {
             }
             if let Some(at) = end.damaged_at
                 && *damaged != Some(true)
-                && !(*damaged_as_tcp == Some(true) && end.fell_back)
+                && !(*damaged_as_tcp == Some(true) && report.has_fallen_back(end))
             {
                 faults.push(format!("{}: octet {at} of the stream is wrong", end.name));
             }

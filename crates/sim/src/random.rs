@@ -66,9 +66,15 @@ impl Draw {
         for link in &mut links {
             link.boxes.extend(late.chance(5).then(|| late.one_sided(count)));
             let kinds: Vec<&str> = link.boxes.iter().chain(&link.far_boxes).map(BoxSpec::kind).collect();
-            if kinds.contains(&"pep") && (kinds.contains(&"too-big") || kinds.contains(&"inject")) {
-                // The proxy has acknowledged what the router refuses, and cannot make it smaller. And it believes
-                // forged segments, for which it gives up even plain TCP.
+            let any = |others: &[&str]| others.iter().any(|kind| kinds.contains(kind));
+            if kinds.contains(&"pep") && any(&["too-big", "inject", "split", "coalesce"]) {
+                // The proxy has acknowledged what the router refuses, and cannot make it smaller. It believes
+                // forged segments, for which it gives up even plain TCP. And what is cut anew beside it can come to
+                // lie across the place from which on the sender has no mappings any more.
+                self.at_best(Ending::MayFail);
+            }
+            if kinds.iter().filter(|kind| ["split", "coalesce"].contains(kind)).count() > 1 {
+                // The one takes mappings away, and the other the signs of it.
                 self.at_best(Ending::MayFail);
             }
         }

@@ -204,6 +204,12 @@ impl Report {
         self.counters.get(name).copied().unwrap_or_default()
     }
 
+    /// Whether either end of the connection of `end` has fallen back to TCP: the other may not have learned it.
+    pub(crate) fn has_fallen_back(&self, end: &EndReport) -> bool {
+        let connection = |end: &EndReport| end.name.split(" at ").next().map(str::to_owned);
+        self.ends.iter().any(|other| other.fell_back && connection(other) == connection(end))
+    }
+
     /// The longest pause of all ends.
     pub fn longest_pause(&self) -> Span {
         self.ends.iter().map(|end| end.longest_pause).max().unwrap_or_default()

@@ -206,8 +206,11 @@ impl HostView {
             flow.owed_since = Some(at);
         }
         let connection = flow.connection;
+        // Who waits for the keys still drops what comes before them.
+        let knows =
+            connection.and_then(|place| self.connections.get(place)).is_some_and(|k| k.remote.is_some());
         for option in segment.tcp.options.mptcp.iter() {
-            if let (MptcpOption::RemoveAddr(ids), true) = (option, is_own) {
+            if let (MptcpOption::RemoveAddr(ids), true) = (option, is_own && knows) {
                 let gone = |flow: &&mut Flow| {
                     flow.connection == connection
                         && flow.remote_id.is_some_and(|id| ids.as_slice().contains(&id))

@@ -539,12 +539,31 @@ impl World {
             program.latencies.push(Span(took));
         }
         // Who never was accepted will not be.
-        let [client, server] = &mut connection.programs;
-        if !client.outcome.is_complete()
-            && client.outcome.is_over()
-            && server.id.is_none()
-            && server.outcome == Outcome::Unfinished
-        {
+        let [client, _] = &connection.programs;
+        let has_failed = client.outcome.is_over() && !client.outcome.is_complete();
+        let traffic = connection.traffic;
+        if has_failed {
+            self.give_up_waiting(place.connection);
+        }
+        // Behind a NAT a socket may have been taken for another one's: who fails then has a server, and one who
+        // completed waits for ever.
+        let of_traffic = |c: &&Connection| c.traffic == traffic;
+        let all_started = self.starts[traffic].1 >= self.scenario.traffic[traffic].connections;
+        let mut clients = self.connections.iter().filter(of_traffic);
+        if all_started && clients.all(|c| c.programs[0].outcome.is_over()) {
+            let is_mistaken = |c: &Connection| c.programs[1].id.is_some() && !c.is_paired;
+            if self.connections.iter().filter(of_traffic).any(is_mistaken) {
+                let places =
+                    (0..self.connections.len()).filter(|at| self.connections[*at].traffic == traffic);
+                places.collect::<Vec<_>>().into_iter().for_each(|at| self.give_up_waiting(at));
+            }
+        }
+    }
+
+    /// The server's end of a connection is not waited for any more, if it never was accepted.
+    fn give_up_waiting(&mut self, connection: usize) {
+        let server = &mut self.connections[connection].programs[1];
+        if server.id.is_none() && server.outcome == Outcome::Unfinished {
             server.outcome = Outcome::Absent;
             self.open -= 1;
         }

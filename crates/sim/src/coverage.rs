@@ -3,7 +3,7 @@
 //!
 //! A row is read from the hosts' counters, from the options of the resets that they sent, or from the worlds' own
 //! descriptions. A row that cannot occur says why; any other that is zero over some thousand seeds asks for an
-//! extension of [`special`](crate::special).
+//! extension of `special.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

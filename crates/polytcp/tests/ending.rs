@@ -5,6 +5,7 @@ mod support;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -172,21 +173,23 @@ fn who_waits_learns_that_the_engine_has_failed() {
         let listener = MptcpListener::bind(&pair.server, SERVER).expect("bind");
         let mut client = MptcpStream::connect(&pair.client, SERVER).expect("connect");
         let (mut server, _) = listener.accept().expect("accept");
+        let (failed, failure) = mpsc::channel();
         thread::scope(|scope| {
-            let reader = scope.spawn(|| {
+            scope.spawn(|| {
                 // A round that had begun before may still deliver something.
-                std::iter::repeat_with(|| client.read(&mut [0; 10]))
-                    .find_map(Result::err)
-                    .expect("endless")
-                    .kind()
+                let error = std::iter::repeat_with(|| client.read(&mut [0; 10])).find_map(Result::err);
+                failed.send(error.expect("endless").kind()).expect("the writer waits");
             });
             mood.store(PANICS, Ordering::SeqCst);
-            while !reader.is_finished() {
+            let kind = loop {
                 // Slowly: nobody acknowledges any more, and a full buffer would hold this thread.
                 server.write_all(b"x").expect("write");
-                thread::sleep(Duration::from_millis(1));
-            }
-            assert_eq!(reader.join().expect("no panic"), io::ErrorKind::Other);
+                match failure.recv_timeout(Duration::from_millis(1)) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    ended => break ended.expect("no panic"),
+                }
+            };
+            assert_eq!(kind, io::ErrorKind::Other);
         });
         assert_eq!(
             MptcpStream::connect(&pair.client, SERVER).expect_err("no engine").kind(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use polytcp::io::Ratio;
 use polytcp::io::middlebox::*;
+use polytcp_proto::config::Ecn;
 
 use super::scene::{BOTH, Between, Peer, Role, Scene, bytes, in_roles, one};
 use crate::transfer::Manner;
@@ -20,8 +21,6 @@ enum Protocol {
 
 /// Roles in which the box must have done something.
 const ALL: &[Role] = &Role::ALL;
-/// ECN bits of packets that are ECN-capable: the stack sends none.
-const KERNELS: &[Role] = &[Role::Kernels];
 
 fn arrives(protocol: Protocol, acts: &'static [Role], between: Between) {
     in_roles(move |role, family| {
@@ -156,15 +155,19 @@ fn a_blind_attacker_does_no_harm() {
 #[test]
 fn written_ecn_bits_do_no_harm() {
     let ecn = |acts, boxes| {
-        let between = Between { sysctls: &[("net.ipv4.tcp_ecn", "1")], ..Between::one_path(boxes) };
+        let between = Between {
+            sysctls: &[("net.ipv4.tcp_ecn", "1")],
+            configure: |config| config.tcp.ecn = Ecn::Request,
+            ..Between::one_path(boxes)
+        };
         arrives(Protocol::Mptcp, acts, between);
     };
-    ecn(KERNELS, |_| one(EcnRewriter::new(EcnChange::Bleach)));
-    ecn(KERNELS, |_| one(EcnRewriter::new(EcnChange::MarkAll)));
+    ecn(ALL, |_| one(EcnRewriter::new(EcnChange::Bleach)));
+    ecn(ALL, |_| one(EcnRewriter::new(EcnChange::MarkAll)));
     // Nobody here sends ECT(1).
     ecn(&[], |_| one(EcnRewriter::new(EcnChange::Ect1ToEct0)));
     ecn(ALL, |_| one(EcnRewriter::new(EcnChange::Mangle)));
-    ecn(KERNELS, |_| one(EcnRewriter::new(EcnChange::ClearOnSyn)));
+    ecn(ALL, |_| one(EcnRewriter::new(EcnChange::ClearOnSyn)));
 }
 
 #[test]

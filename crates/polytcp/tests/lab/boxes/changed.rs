@@ -243,7 +243,7 @@ macro_rules! on_path {
 /// Everything arrives unchanged; the subflow whose octets were changed is gone, closed with MP_FAIL.
 fn loses_a_subflow(role: Role, family: Family, boxes: Directed) {
     for direction in BOTH {
-        let between = Between { boxes: boxes.of(direction), paths: 2, sysctls: CHECKSUMS };
+        let between = Between { paths: 2, sysctls: CHECKSUMS, ..Between::one_path(boxes.of(direction)) };
         let scene = Scene::new(between, role, family);
         scene.greet(2);
         let receivers = |name| scene.counters_of(direction, name)[1];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use polytcp::io::middlebox::*;
+use polytcp_proto::config::MtuProbing;
 
 use super::scene::{BOTH, Between, Peer, Role, Scene, bytes, in_roles, one};
 use crate::bounded::pause;
@@ -39,7 +40,7 @@ fn a_nat_forgets(boxes: fn(usize) -> Chain) {
             }
             assert_eq!(scene.peers().map(Peer::is_mptcp), [true; 2]);
         };
-        acting(case, Between { boxes, paths: 2, sysctls: &[] });
+        acting(case, Between { paths: 2, ..Between::one_path(boxes) });
     }
 }
 
@@ -68,24 +69,26 @@ fn the_other_path_takes_over_what_a_black_hole_for_large_packets_takes() {
         scene.assert_no_faults();
     };
     let boxes = |path| if path == 1 { hole() } else { Chain::new() };
-    acting(case, Between { boxes, paths: 2, sysctls: &[] });
+    acting(case, Between { paths: 2, ..Between::one_path(boxes) });
 }
 
-/// A kernel that probes finds what the only path takes. The stack does not probe, so only kernels send.
+/// Who tries smaller segments finds what the only path takes.
 #[test]
-fn a_kernel_that_probes_reaches_the_stack_through_a_black_hole() {
-    let case = |role, scene: &Scene| {
-        let directions: &[Direction] = match role {
-            Role::Client => &[Direction::Inward],
-            Role::Server => &[Direction::Outward],
-            Role::Kernels => &BOTH,
-        };
-        for direction in directions {
-            scene.transfer(*direction, Manner::new(3, bytes()));
+fn who_probes_gets_through_a_black_hole_on_the_only_path() {
+    let case = |_, scene: &Scene| {
+        for direction in BOTH {
+            scene.transfer(direction, Manner::new(3, bytes()));
         }
         assert_eq!(scene.peers().map(Peer::is_mptcp), [true; 2]);
         scene.assert_no_faults();
     };
-    let sysctls = &[("net.ipv4.tcp_mtu_probing", "1"), ("net.ipv4.tcp_retries1", "1")];
-    acting(case, Between { sysctls, ..Between::one_path(|_| hole()) });
+    let between = Between {
+        sysctls: &[("net.ipv4.tcp_mtu_probing", "1"), ("net.ipv4.tcp_retries1", "1")],
+        configure: |config| {
+            config.tcp.mtu_probing = MtuProbing::OnBlackHole;
+            config.tcp.retries1 = 1;
+        },
+        ..Between::one_path(|_| hole())
+    };
+    acting(case, between);
 }

@@ -12,6 +12,7 @@ use polytcp::io::middlebox::{Chain, Direction, Middlebox, Output};
 use polytcp::io::{Boxes, LinkConfig};
 use polytcp_lab::pair::BridgedPath;
 use polytcp_lab::{KernelListener, KernelPair, KernelStream, Protocol, require_or_skip};
+use polytcp_proto::config::HostConfig;
 use polytcp_proto::time::Instant as Time;
 
 use crate::bounded::{WAIT, bounded, wait_until};
@@ -88,11 +89,13 @@ pub(super) struct Between {
     pub(super) paths: usize,
     /// Sysctls of every kernel.
     pub(super) sysctls: &'static [(&'static str, &'static str)],
+    /// The same for the stack.
+    pub(super) configure: fn(&mut HostConfig),
 }
 
 impl Between {
     pub(super) fn one_path(boxes: fn(usize) -> Chain) -> Self {
-        Self { boxes, paths: 1, sysctls: &[] }
+        Self { boxes, paths: 1, sysctls: &[], configure: |_| () }
     }
 }
 
@@ -208,6 +211,7 @@ impl Scene {
         };
         let mut plan = Plan::emulated(client, family, (0..between.paths).map(|_| link()));
         plan.sysctls = between.sysctls.to_vec();
+        (between.configure)(&mut plan.config);
         let world = World::with_boxes(plan, boxes);
         let ends = world.connect();
         Self { hosts: Hosts::Stack(Box::new(world), ends), deeds }

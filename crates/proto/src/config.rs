@@ -75,7 +75,8 @@ pub struct TcpConfig {
     /// How long a path's MTU is remembered that ICMP told (`net.ipv4.route.mtu_expires`). Default 10 min.
     pub mtu_expires: Duration,
     /// Whether a window that was not used for a retransmission timeout shrinks
-    /// (`net.ipv4.tcp_slow_start_after_idle`). Default true.
+    /// (`net.ipv4.tcp_slow_start_after_idle`). Default true. Else it is kept for five minutes at a time, and a loss
+    /// goes by what was used of it (RFC 7661); Linux keeps it for ever.
     pub slow_start_after_idle: bool,
     /// Segments without data that are not acceptable are answered at most this often, per flow
     /// (`net.ipv4.tcp_invalid_ratelimit`), so that two hosts do not acknowledge each other's acknowledgements for

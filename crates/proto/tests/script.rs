@@ -58,6 +58,8 @@ mod mptcp_stale;
 mod spurious;
 #[path = "script/standards.rs"]
 mod standards;
+#[path = "script/unused_window.rs"]
+mod unused_window;
 #[path = "script/validation.rs"]
 mod validation;
 #[path = "script/window.rs"]

@@ -116,8 +116,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.recovery.tail_probe = None;
         if probe.repeats && self.recovery.in_open() {
             env.counters.tcp_loss_probe_recovery += 1;
-            self.cc.on_loss(env.now, self.snd.board.in_flight());
+            self.reduce(env, self.snd.board.in_flight());
             self.cc.on_recovery_exit(env.now);
+            self.restart_validation(env.now);
             self.recovery.undo = None;
             self.note_reduction();
         }
@@ -186,6 +187,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let in_flight = self.snd.board.in_flight();
         let mss = u32::from(self.snd.mss);
         let steers_recovery = self.cc.steers_recovery();
+        self.note_validation(env);
         match &mut self.recovery.episode {
             Episode::Fast { prr, .. } if !steers_recovery => {
                 let cwnd = prr.on_ack(Delivery {
@@ -257,7 +259,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     pub(super) fn enter_fast_recovery(&mut self, env: &mut Env<'_>, prior_in_flight: u32) {
-        self.cc.on_loss(env.now, prior_in_flight);
+        self.reduce(env, prior_in_flight);
         self.begin_undo();
         self.note_reduction();
         if self.sack {

@@ -68,8 +68,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let snd_una = self.snd.board.snd_una();
         let again = self.ecn.is_some_and(|ecn| snd_una.after(ecn.reduced_until));
         if again && self.recovery.in_open() {
-            self.cc.on_loss(env.now, prior_in_flight);
+            self.reduce(env, prior_in_flight);
             self.cc.on_recovery_exit(env.now);
+            self.restart_validation(env.now);
             self.note_reduction();
         }
     }

@@ -25,6 +25,7 @@ use super::rtt::RttEstimator;
 use super::segment::{Outgoing, Segment};
 use super::time_wait::TimeWait;
 use super::usage::WindowUsage;
+use super::validation::Validation;
 use crate::config::TcpConfig;
 use crate::counters::Counters;
 use crate::reassembly::Reassembly;
@@ -128,6 +129,8 @@ pub(super) struct SendHalf<S> {
     pub(super) pace_next: Instant,
     pub(super) last_sent: Instant,
     pub(super) usage: WindowUsage,
+    /// Where an unused window is kept.
+    pub(super) validation: Option<Box<Validation>>,
     pub(super) probe: bool,
     /// A small window was waited for long enough.
     pub(super) silly_window_override: bool,
@@ -250,6 +253,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 pace_next: now,
                 last_sent: now,
                 usage: WindowUsage::new(snd_una),
+                validation: None,
                 probe: false,
                 silly_window_override: false,
                 rate: DeliveryRate::new(now),

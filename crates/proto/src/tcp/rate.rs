@@ -156,6 +156,11 @@ impl DeliveryRate {
         self.delivered_at = now;
     }
 
+    /// Octets marked lost so far, each time that they were.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// `bytes` were marked lost.
     pub(super) fn on_lost(&mut self, bytes: u32) {
         self.lost += u64::from(bytes);

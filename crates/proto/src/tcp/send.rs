@@ -236,6 +236,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             let idle = env.now.since(self.snd.last_sent);
             self.cc.on_idle(env.now, idle, self.rtt.rto());
         }
+        self.expire_window(env.now);
         let out = self.send_front(env, ext, take);
         self.on_new_data_sent();
         self.rearm_after_send(env.now);

@@ -120,12 +120,14 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.recovery.rack.on_recovery_exit();
             self.recovery.episode = Episode::Open;
         }
+        self.restart_validation(now);
     }
 
     fn leave_recovery(&mut self, now: Instant) {
         if matches!(self.recovery.episode, Episode::Fast { .. }) {
             self.cc.on_recovery_exit(now);
         }
+        self.restart_validation(now);
         self.recovery.rack.on_recovery_exit();
         self.recovery.episode = Episode::Open;
     }

@@ -177,6 +177,10 @@ impl<R: Rule> CongestionControl for Coupled<R> {
         self.window.set_cwnd(cwnd);
     }
 
+    fn set_ssthresh(&mut self, ssthresh: u32) {
+        self.window.set_ssthresh(ssthresh);
+    }
+
     fn undo(&mut self, _now: Instant) {
         if let Some((window, rule)) = self.saved.take() {
             self.window.restore(&window);

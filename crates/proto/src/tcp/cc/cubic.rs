@@ -200,6 +200,10 @@ impl CongestionControl for Cubic {
         self.window.set_cwnd(cwnd);
     }
 
+    fn set_ssthresh(&mut self, ssthresh: u32) {
+        self.window.set_ssthresh(ssthresh);
+    }
+
     fn undo(&mut self, _now: Instant) {
         if let Some((window, curve)) = self.saved.take() {
             self.window.restore(&window);

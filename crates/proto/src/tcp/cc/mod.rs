@@ -141,6 +141,10 @@ pub trait CongestionControl: Send + core::fmt::Debug {
     /// Sets the window, in bytes; never below one segment. An algorithm that steers recovery ignores it.
     fn set_cwnd(&mut self, cwnd: u32);
 
+    /// Sets the threshold, in bytes, where the rule is not the algorithm's own (RFC 7661 §4.4.1); at least two
+    /// segments. An algorithm that steers recovery ignores it.
+    fn set_ssthresh(&mut self, _ssthresh: u32) {}
+
     /// The congestion event was spurious: window and threshold return to what they were before it.
     /// Without such an event it does nothing.
     fn undo(&mut self, now: Instant);

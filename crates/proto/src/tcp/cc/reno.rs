@@ -81,6 +81,10 @@ impl CongestionControl for Reno {
         self.window.set_cwnd(cwnd);
     }
 
+    fn set_ssthresh(&mut self, ssthresh: u32) {
+        self.window.set_ssthresh(ssthresh);
+    }
+
     fn undo(&mut self, _now: Instant) {
         if let Some(before) = self.saved.take() {
             self.window.restore(&before);

@@ -98,7 +98,9 @@ pub use stream::MptcpStream;
 
 /// Devices and links to make stacks of.
 pub use polytcp_io as io;
-pub use polytcp_proto::config::{HostConfig, MptcpConfig, SynCookies, TcpConfig, fastopen};
+pub use polytcp_proto::config::{
+    HostConfig, IpFields, Keepalive, MptcpConfig, SynCookies, TcpConfig, fastopen,
+};
 pub use polytcp_proto::counters::Counters;
 pub use polytcp_proto::host::interface::BadCidr;
 pub use polytcp_proto::host::{

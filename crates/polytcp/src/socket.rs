@@ -6,11 +6,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use polytcp_proto::config::Keepalive;
 use polytcp_proto::host::{
     CallError, ConnectOptions, ConnectionId, ConnectionInfo, Host, Piece, ReadOutcome, SubflowInfo,
 };
@@ -21,7 +24,7 @@ use crate::error;
 use crate::mutex::lock;
 use crate::readiness::SocketReadiness;
 use crate::registration::Registration;
-use crate::shared::Shared;
+use crate::shared::{Core, Shared};
 use crate::stack::{Handle, Stack};
 use crate::waiters::{Interest, Source, WaiterKey};
 
@@ -360,6 +363,25 @@ impl Socket {
         self.shared().call(|core, now| core.host.set_nodelay(now, self.id, on)).map_err(error::call)?;
         self.nodelay.store(on, Ordering::Relaxed);
         Ok(())
+    }
+
+    pub(crate) fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        self.shared().call(|core, now| core.host.set_keepalive(now, self.id, keepalive)).map_err(error::call)
+    }
+
+    pub(crate) fn set_user_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.shared().call(|core, now| core.host.set_user_timeout(now, self.id, limit)).map_err(error::call)
+    }
+
+    pub(crate) fn set_traffic_class(&self, traffic_class: u8) -> io::Result<()> {
+        let set = |core: &mut Core, now| core.host.set_traffic_class(now, self.id, traffic_class);
+        self.shared().call(set).map_err(error::call)
+    }
+
+    pub(crate) fn set_hop_limit(&self, hop_limit: u8) -> io::Result<()> {
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "hop limit: 1 to 255");
+        let hop_limit = NonZeroU8::new(hop_limit).ok_or_else(none)?;
+        self.shared().call(|core, now| core.host.set_hop_limit(now, self.id, hop_limit)).map_err(error::call)
     }
 
     pub(crate) fn nodelay(&self) -> bool {

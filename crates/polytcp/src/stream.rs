@@ -3,8 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use polytcp_proto::config::Keepalive;
 use polytcp_proto::host::{ConnectOptions, ConnectionInfo, SubflowInfo};
 
 use crate::address::Address;
@@ -170,6 +172,42 @@ impl MptcpStream {
     /// As the connection failed.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.socket.set_nodelay(on)
+    }
+
+    /// When the subflows are probed while they are idle, and given up if nothing answers (`SO_KEEPALIVE`, `TCP_KEEPIDLE`,
+    /// `TCP_KEEPINTVL`, `TCP_KEEPCNT`); `None`: never. Default as [`TcpConfig`](crate::TcpConfig) says.
+    ///
+    /// # Errors
+    /// As the connection failed.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        self.socket.set_keepalive(keepalive)
+    }
+
+    /// How long written data may go unacknowledged before a subflow is given up (`TCP_USER_TIMEOUT`, RFC 5482); `None`, the
+    /// default: as long as [`retries2`](crate::TcpConfig::retries2) takes.
+    ///
+    /// # Errors
+    /// As the connection failed.
+    pub fn set_user_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.socket.set_user_timeout(limit)
+    }
+
+    /// The type of service or traffic class of what is sent from now on (`IP_TOS`, `IPV6_TCLASS`). The low two bits are
+    /// ECN's and are ignored. Default as [`IpFields`](crate::IpFields) says.
+    ///
+    /// # Errors
+    /// As the connection failed.
+    pub fn set_traffic_class(&self, traffic_class: u8) -> io::Result<()> {
+        self.socket.set_traffic_class(traffic_class)
+    }
+
+    /// The time to live or hop limit of what is sent from now on (`IP_TTL`, `IPV6_UNICAST_HOPS`). Default as
+    /// [`IpFields`](crate::IpFields) says.
+    ///
+    /// # Errors
+    /// `InvalidInput` for 0; else as the connection failed.
+    pub fn set_hop_limit(&self, hop_limit: u8) -> io::Result<()> {
+        self.socket.set_hop_limit(hop_limit)
     }
 
     /// Whether small segments are sent at once. Default false.

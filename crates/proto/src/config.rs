@@ -1,7 +1,7 @@
 //! What a host can be told: one plain struct with a default for every field, checked once.
 
 use alloc::string::String;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU8, NonZeroU32};
 
 use crate::time::Duration;
 
@@ -14,6 +14,35 @@ pub struct HostConfig {
     pub tcp: TcpConfig,
     /// What MPTCP adds.
     pub mptcp: MptcpConfig,
+    /// What IP headers say of connections that do not choose otherwise, and of segments that belong to none.
+    pub ip: IpFields,
+}
+
+/// What the IP headers of a connection say (RFC 9293 §3.9.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpFields {
+    /// Type of service or traffic class (`IP_TOS`, `IPV6_TCLASS`): six bits of DSCP (RFC 2474); the low two are
+    /// ECN's and are ignored. Default 0.
+    pub traffic_class: u8,
+    /// Time to live or hop limit (`IP_TTL`, `IPV6_UNICAST_HOPS`; `net.ipv4.ip_default_ttl`). Default 64.
+    pub hop_limit: NonZeroU8,
+}
+
+impl Default for IpFields {
+    fn default() -> Self {
+        Self { traffic_class: 0, hop_limit: const { NonZeroU8::new(64).unwrap() } }
+    }
+}
+
+/// When an idle connection is probed (RFC 9293 §3.8.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Time between probes (`TCP_KEEPINTVL`).
+    pub interval: Duration,
+    /// Unanswered probes before a flow is given up (`TCP_KEEPCNT`).
+    pub probes: u8,
 }
 
 /// Settings of TCP.
@@ -92,7 +121,8 @@ pub struct TcpConfig {
     /// How long an orphaned flow waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`). Default 60 s.
     pub fin_timeout: Duration,
     /// Silence before a flow is probed (`SO_KEEPALIVE` and `tcp_keepalive_time`). Default `None`, never
-    /// (RFC 9293 §3.8.4, MUST-25).
+    /// (RFC 9293 §3.8.4, MUST-25); a connection may ask for it by itself
+    /// ([`set_keepalive`](crate::host::Host::set_keepalive)).
     pub keepalive_idle: Option<Duration>,
     /// Time between keepalive probes (`tcp_keepalive_intvl`). Default 75 s.
     pub keepalive_interval: Duration,
@@ -240,6 +270,12 @@ pub enum SynCookies {
 }
 
 impl TcpConfig {
+    /// The keepalive of connections that do not choose otherwise.
+    pub fn keepalive(&self) -> Option<Keepalive> {
+        let idle = self.keepalive_idle?;
+        Some(Keepalive { idle, interval: self.keepalive_interval, probes: self.keepalive_probes })
+    }
+
     /// Bytes of a new connection's send buffer.
     pub fn send_buffer_start_bytes(&self) -> u32 {
         self.send_buffer_bytes.map_or_else(|| self.wmem.start(), NonZeroU32::get)

@@ -1,6 +1,7 @@
 //! The socket calls.
 
 use core::net::SocketAddr;
+use core::num::NonZeroU8;
 
 use super::ip_counters::{Family, IpEvent, count_ip};
 use super::passive::{Listener, timeouts_within};
@@ -9,6 +10,7 @@ use super::socket::{
     ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
 };
 use super::{FlowRef, FourTuple, Host, Piece};
+use crate::config::Keepalive;
 use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
 use crate::mptcp::hook::Mode;
 use crate::pm::command::PmEvent;
@@ -305,6 +307,56 @@ impl Host {
         let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
         connection.set_user_timeout(limit.filter(|limit| !limit.is_zero()));
         self.touch(now, id);
+        Ok(())
+    }
+
+    /// Sets `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT` (RFC 9293 §3.8.4, MUST-24): when flows of the
+    /// connection are probed while they are idle; `None`: never. Default
+    /// [`TcpConfig::keepalive`](crate::config::TcpConfig::keepalive). Holds for subflows that come later too.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_keepalive(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        keepalive: Option<Keepalive>,
+    ) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.set_keepalive(keepalive);
+        self.touch(now, id);
+        Ok(())
+    }
+
+    /// Sets `IP_TOS` or `IPV6_TCLASS` for what the connection sends from now on (RFC 9293 §3.9.1.9, MUST-48). The low two
+    /// bits are ECN's and stay as they are. Default [`IpFields::traffic_class`](crate::config::IpFields).
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_traffic_class(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        traffic_class: u8,
+    ) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.ip_fields_mut().traffic_class = traffic_class;
+        Ok(())
+    }
+
+    /// Sets `IP_TTL` or `IPV6_UNICAST_HOPS` for what the connection sends from now on (RFC 9293 §3.9.2, MUST-49). Default
+    /// [`IpFields::hop_limit`](crate::config::IpFields).
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_hop_limit(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        hop_limit: NonZeroU8,
+    ) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.ip_fields_mut().hop_limit = hop_limit;
         Ok(())
     }
 

@@ -211,8 +211,9 @@ impl Host {
             return;
         }
         message.truncate(len);
+        let hop_limit = self.config.ip.hop_limit.get();
         let ip_header =
-            IpHeader { addresses: reply, protocol, hop_limit: 64, traffic_class: 0, ident: 0, payload_len };
+            IpHeader { addresses: reply, protocol, hop_limit, traffic_class: 0, ident: 0, payload_len };
         let mut header = HeaderBuf::EMPTY;
         let ip_len = ip_header.emit(&mut header.storage()[..]);
         header.set_len(ip_len);

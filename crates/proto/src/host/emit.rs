@@ -8,12 +8,13 @@ use polytcp_wire::virtio::{Checksum, Segmentation, SegmentationKind, VnetHdr};
 
 use super::ip_counters::{Family, IpEvent, count_ip};
 use super::{Host, REPLIES_MAX};
+use crate::config::IpFields;
 use crate::mptcp::connection::Emission;
 use crate::packet::{HeaderBuf, InterfaceId, Transmit};
 use crate::tcp::segment::Outgoing;
 
-/// Linux's default. Deviation: RFC 9293 §3.9.2 (MUST-49) wants it configurable.
-const HOP_LIMIT: u8 = 64;
+/// The part of the traffic class that is not ECN's (RFC 3168 §5).
+const DSCP: u8 = 0b1111_1100;
 const IPV4_HEADER: u16 = 20;
 const IPV6_HEADER: u16 = 40;
 const TCP_HEADER: u16 = 20;
@@ -37,8 +38,8 @@ impl Host {
 
     /// The packet of a segment; `None` when its interface is gone or down.
     pub(super) fn packet(&mut self, emission: &Emission) -> Option<Transmit> {
-        let Emission { interface, local, remote, segment } = emission;
-        let Some(packet) = self.build(*interface, *local, *remote, segment) else {
+        let Emission { interface, local, remote, ip, segment } = emission;
+        let Some(packet) = self.build(*interface, *local, *remote, *ip, segment) else {
             count_ip(&mut self.counters, Family::of(remote.ip()), IpEvent::NotSent);
             self.counters.tcp_retrans_fail += u64::from(segment.repeats);
             return None;
@@ -57,7 +58,9 @@ impl Host {
     ) {
         let family = Family::of(remote.ip());
         let has_room = self.replies.len() < REPLIES_MAX;
-        let Some(packet) = has_room.then(|| self.build(interface, local, remote, segment)).flatten() else {
+        let Some(packet) =
+            has_room.then(|| self.build(interface, local, remote, self.config.ip, segment)).flatten()
+        else {
             return count_ip(&mut self.counters, family, IpEvent::NotSent);
         };
         self.count_sent(family, segment);
@@ -85,6 +88,7 @@ impl Host {
         interface: InterfaceId,
         local: SocketAddr,
         remote: SocketAddr,
+        ip: IpFields,
         segment: &Outgoing,
     ) -> Option<Transmit> {
         let found = self.interfaces.find(interface)?;
@@ -106,8 +110,8 @@ impl Host {
         let ip_header = IpHeader {
             addresses,
             protocol: PROTOCOL_TCP,
-            hop_limit: HOP_LIMIT,
-            traffic_class: segment.ecn,
+            hop_limit: ip.hop_limit.get(),
+            traffic_class: ip.traffic_class & DSCP | segment.ecn,
             ident: 0,
             payload_len: tcp_len,
         };

@@ -469,7 +469,8 @@ impl Host {
             self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
         }
         if let Some(segment) = segment {
-            let emission = Emission { interface, local: tuple.local, remote: tuple.remote, segment };
+            let FourTuple { local, remote } = tuple;
+            let emission = Emission { interface, local, remote, ip: self.config.ip, segment };
             let packet = self.packet(&emission);
             self.replies.extend(packet);
         }

@@ -248,6 +248,9 @@ pub struct SubflowInfo {
     pub backup: bool,
     /// It has not answered lately, and new data goes elsewhere.
     pub stale: bool,
+    /// Routers say of what is on the way that the peer cannot be reached, and nothing was acknowledged since: a soft
+    /// error (RFC 9293 §3.9.1.8, MUST-47).
+    pub unreachable: bool,
     /// Smoothed round-trip time; `None` before the first sample.
     pub srtt: Option<Duration>,
     /// Round-trip time variation; zero before the first sample.

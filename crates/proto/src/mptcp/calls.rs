@@ -4,6 +4,7 @@ use super::connection::{Connection, Ctx, Stage};
 use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::Piece;
 use super::subflow::Subflow;
+use crate::config::{IpFields, Keepalive};
 use crate::host::socket::{
     CallError, ConnectionError, ConnectionInfo, ReadOutcome, Readiness, SubflowInfo,
     SubflowState as SubflowStateName, Subflows,
@@ -126,6 +127,19 @@ impl Connection {
         }
     }
 
+    /// Sets `SO_KEEPALIVE` and what belongs to it.
+    pub(crate) fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
+        self.keepalive = keepalive;
+        for flow in self.subflows.iter_mut().filter_map(Subflow::flow_mut) {
+            flow.set_keepalive(keepalive);
+        }
+    }
+
+    /// What its IP headers say from now on.
+    pub(crate) fn ip_fields_mut(&mut self) -> &mut IpFields {
+        &mut self.ip
+    }
+
     /// Sets `SO_LINGER`, as far as it is not the caller's to wait.
     pub(crate) fn set_linger(&mut self, linger: Option<Duration>) {
         self.abort_on_close = linger.is_some_and(|time| time.is_zero());
@@ -201,6 +215,7 @@ pub(super) fn subflow_info(subflow: &Subflow) -> SubflowInfo {
         state: SubflowStateName::SynSent,
         backup: subflow.mp.is_backup(),
         stale: false,
+        unreachable: false,
         srtt: None,
         rttvar: Duration::ZERO,
         rto: crate::tcp::opening::INITIAL_RTO,
@@ -223,6 +238,7 @@ pub(super) fn subflow_info(subflow: &Subflow) -> SubflowInfo {
             }
         };
         info.stale = flow.is_suspect();
+        info.unreachable = flow.is_unreachable();
         info.srtt = flow.rtt().srtt();
         info.rttvar = flow.rtt().rttvar().unwrap_or_default();
         info.rto = flow.rtt().rto();

@@ -23,7 +23,7 @@ use super::send::DataSend;
 use super::send_buffer::Piece;
 use super::subflow::{Keys, Phase, Subflow, SubflowFlow, SubflowState as MptcpState};
 use super::tuning::Tuning;
-use crate::config::HostConfig;
+use crate::config::{HostConfig, IpFields, Keepalive};
 use crate::counters::Counters;
 use crate::host::socket::{ClosedTotals, ConnectionError, Readiness, SubflowInfo, SubflowState};
 use crate::packet::InterfaceId;
@@ -162,6 +162,8 @@ pub struct Emission {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
+    /// What the IP header says.
+    pub ip: IpFields,
     /// The segment.
     pub segment: Outgoing,
 }
@@ -202,6 +204,8 @@ pub struct Connection {
     pub(super) nodelay: bool,
     /// `TCP_USER_TIMEOUT`, for every flow.
     pub(super) user_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Keepalive>,
+    pub(super) ip: IpFields,
     /// Closing means aborting (`SO_LINGER` with zero).
     pub(super) abort_on_close: bool,
     /// What the application said with `connect`, until the handshake is over.
@@ -296,6 +300,8 @@ impl Connection {
             views: Vec::new(),
             nodelay: false,
             user_timeout: None,
+            keepalive: ctx.config.tcp.keepalive(),
+            ip: ctx.config.ip,
             abort_on_close: false,
             first_data: Bytes::new(),
             syn_data_bytes: 0,
@@ -372,6 +378,7 @@ impl Connection {
         let mut flow = SubflowFlow::new(now, agreed, params);
         flow.set_window_is_shared(self.data.mode == Mode::Mptcp);
         flow.set_user_timeout(self.user_timeout);
+        flow.set_keepalive(self.keepalive);
         Box::new(flow)
     }
 
@@ -566,10 +573,13 @@ impl Connection {
                 (None, 110)
             }
         };
+        let is_unreachable = self.subflows[index].flow().is_some_and(|flow| flow.is_unreachable());
         self.remove_subflow(ctx, index, time_wait, errno);
         let error = match end {
             End::TimeWait | End::Closed => None,
             End::PeerReset | End::Violation(_) => Some(ConnectionError::Reset),
+            // As Linux, which prefers its soft error.
+            End::TimedOut if is_unreachable => Some(ConnectionError::Unreachable),
             End::TimedOut => Some(ConnectionError::TimedOut),
         };
         if let (Some(error), Mode::Plain) = (error, self.data.mode) {
@@ -584,7 +594,7 @@ impl Connection {
         let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
         if let Some(segment) = flow.poll_transmit(&mut ctx.env(), &mut hook) {
             let Subflow { interface, local, remote, .. } = *subflow;
-            self.pending.push_back(Emission { interface, local, remote, segment });
+            self.pending.push_back(Emission { interface, local, remote, ip: self.ip, segment });
         }
     }
 
@@ -647,7 +657,7 @@ impl Connection {
             Phase::Opening { .. } => return,
         };
         let Subflow { interface, local, remote, .. } = *subflow;
-        self.pending.push_back(Emission { interface, local, remote, segment });
+        self.pending.push_back(Emission { interface, local, remote, ip: self.ip, segment });
     }
 
     /// Closes one subflow in an orderly way (FIN), its data going to the others.
@@ -758,7 +768,11 @@ impl Connection {
                     IcmpError::FragmentationNeeded { mtu: 0 } => plateau_below(flow.mss() + headers),
                     IcmpError::FragmentationNeeded { mtu } => u32::from(mtu),
                     IcmpError::PacketTooBig { mtu } => mtu,
-                    _ => return None,
+                    _ => {
+                        // RFC 9293 §3.9.2.2 (MUST-56): no end by itself.
+                        ctx.counters.out_of_window_icmps += u64::from(!flow.handle_unreachable(seq));
+                        return None;
+                    }
                 };
                 // RFC 1191 §3, RFC 8201 §4: never below the minimum of the family.
                 let least = if ipv6 { 1280 } else { u32::from(ctx.config.tcp.min_pmtu.max(68)) };

@@ -100,7 +100,7 @@ impl Connection {
             ctx.counters.mp_capable_syn_tx += 1;
         }
         let Subflow { interface, local, remote, .. } = *subflow;
-        Some(Emission { interface, local, remote, segment })
+        Some(Emission { interface, local, remote, ip: self.ip, segment })
     }
 
     /// Gives up a handshake whose SYN was repeated often enough.
@@ -154,7 +154,7 @@ impl Connection {
 
     fn answer(&mut self, index: usize, segment: Outgoing) {
         let Subflow { interface, local, remote, .. } = self.subflows[index];
-        self.pending.push_back(Emission { interface, local, remote, segment });
+        self.pending.push_back(Emission { interface, local, remote, ip: self.ip, segment });
     }
 
     fn on_agreed(

@@ -36,7 +36,7 @@ impl Connection {
                 };
                 let closing = subflow.mp.closing_since.filter(|_| self.data.mode == Mode::Mptcp);
                 let closed = closing.map(|since| since + config.tcp.fin_timeout);
-                flow.deadline(now, &config.tcp).into_iter().chain(third_ack).chain(closed).min()
+                flow.deadline(now).into_iter().chain(third_ack).chain(closed).min()
             }
         });
         let timing = &self.timing;

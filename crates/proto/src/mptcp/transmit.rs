@@ -60,7 +60,7 @@ impl Connection {
         let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
         let segment = flow.poll_transmit(&mut ctx.env(), &mut hook)?;
         let Subflow { interface, local, remote, .. } = *subflow;
-        Some(Emission { interface, local, remote, segment })
+        Some(Emission { interface, local, remote, ip: self.ip, segment })
     }
 
     /// Gives one run to one subflow, or sends DATA_FIN. False when nothing changed.

@@ -95,6 +95,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         X: Extension<Sent = S, Held = H>,
     {
         self.recovery.duplicate_acks = 0;
+        self.is_unreachable = false;
         self.rtt.on_progress();
         if self.snd.fin == OwnFin::Sent && segment.ack == self.snd.board.snd_nxt() {
             self.snd.fin = OwnFin::Acked;

@@ -26,7 +26,7 @@ use super::segment::{Outgoing, Segment};
 use super::time_wait::TimeWait;
 use super::usage::WindowUsage;
 use super::validation::Validation;
-use crate::config::TcpConfig;
+use crate::config::{Keepalive, TcpConfig};
 use crate::counters::Counters;
 use crate::reassembly::Reassembly;
 use crate::seq::{SeqNum, Ssn};
@@ -200,6 +200,9 @@ pub struct Flow<S, H> {
     /// When the first of these left.
     pub(super) window_probed_at: Instant,
     pub(super) user_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Keepalive>,
+    /// A router said of what is on the way that the peer cannot be reached (Linux's `sk_err_soft`).
+    pub(super) is_unreachable: bool,
     pub(super) totals: FlowTotals,
 }
 
@@ -282,6 +285,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             window_probes: 0,
             window_probed_at: now,
             user_timeout: None,
+            keepalive: None,
+            is_unreachable: false,
             totals: FlowTotals::default(),
         }
     }
@@ -478,6 +483,24 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// `TCP_USER_TIMEOUT`); `None` leaves that to the number of retransmissions.
     pub fn set_user_timeout(&mut self, limit: Option<Duration>) {
         self.user_timeout = limit;
+    }
+
+    /// When the flow is probed while it is idle; `None`: never.
+    pub fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
+        self.keepalive = keepalive;
+    }
+
+    /// A router reports the segment that begins at `seq` as undeliverable. That is remembered while nothing is
+    /// acknowledged, and false for what is not on the way (RFC 5927 §4.1).
+    pub fn handle_unreachable(&mut self, seq: SeqNum) -> bool {
+        let is_on_way = seq.within(self.snd.board.snd_una(), self.unacked());
+        self.is_unreachable |= is_on_way;
+        is_on_way
+    }
+
+    /// Routers report what is on the way as undeliverable, and nothing was acknowledged since.
+    pub fn is_unreachable(&self) -> bool {
+        self.is_unreachable
     }
 
     /// Has an acknowledgement leave at once.

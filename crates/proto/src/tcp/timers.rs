@@ -2,6 +2,7 @@
 
 use super::flow::{End, Env, Flow};
 use super::recovery::{Episode, Frto, TimerKind};
+use crate::config::Keepalive;
 use crate::time::{Duration, Instant};
 
 /// What a peer's delayed acknowledgement may add to a lone segment's round trip before it is probed.
@@ -16,13 +17,10 @@ const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(120);
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) has to be
     /// called next.
-    pub fn deadline(&self, now: Instant, config: &crate::config::TcpConfig) -> Option<Instant> {
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let timer = self.recovery.timer.map(|(at, _)| at);
         let ack = self.acks.deadline();
-        let keepalive = config
-            .keepalive_idle
-            .filter(|_| self.may_keep_alive())
-            .map(|idle| self.keepalive_at(config, idle));
+        let keepalive = self.keepalive.filter(|_| self.may_keep_alive()).map(|when| self.keepalive_at(when));
         let pace = self.paced_until(now);
         let new_data = self.new_data_deadline(now);
         [timer, ack, keepalive, pace, new_data].into_iter().flatten().min()
@@ -205,24 +203,24 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.board.is_empty()
     }
 
-    fn keepalive_at(&self, config: &crate::config::TcpConfig, idle: Duration) -> Instant {
+    fn keepalive_at(&self, when: Keepalive) -> Instant {
         if self.keepalive_probes == 0 {
-            self.rcv.last_at.max(self.snd.last_sent) + idle
+            self.rcv.last_at.max(self.snd.last_sent) + when.idle
         } else {
-            self.snd.last_sent + config.keepalive_interval
+            self.snd.last_sent + when.interval
         }
     }
 
     /// RFC 9293 §3.8.4: an idle flow is probed, and given up when nothing answers.
     fn handle_keepalive(&mut self, env: &mut Env<'_>) -> Option<End> {
-        let idle = env.config.keepalive_idle?;
-        if !self.may_keep_alive() || self.keepalive_at(env.config, idle) > env.now {
+        let when = self.keepalive?;
+        if !self.may_keep_alive() || self.keepalive_at(when) > env.now {
             return None;
         }
         let silent = env.now.since(self.rcv.last_at);
         let over = match self.user_timeout {
             Some(limit) => self.keepalive_probes > 0 && silent >= limit,
-            None => self.keepalive_probes >= env.config.keepalive_probes,
+            None => self.keepalive_probes >= when.probes,
         };
         if over {
             env.counters.tcp_abort_on_timeout += 1;

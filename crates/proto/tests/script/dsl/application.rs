@@ -1,6 +1,7 @@
 //! What the application does.
 
 use bytes::Bytes;
+use polytcp_proto::config::Keepalive;
 use polytcp_proto::host::{ConnectionId, Piece, ReadOutcome};
 
 use super::octets;
@@ -58,6 +59,14 @@ impl Script {
     pub fn user_timeout(&mut self, limit: super::Duration) -> &mut Self {
         let (now, id) = (self.now, self.id());
         self.host.set_user_timeout(now, id, Some(limit)).unwrap();
+        self.collect();
+        self
+    }
+
+    #[track_caller]
+    pub fn keepalive(&mut self, keepalive: Option<Keepalive>) -> &mut Self {
+        let (now, id) = (self.now, self.id());
+        self.host.set_keepalive(now, id, keepalive).unwrap();
         self.collect();
         self
     }

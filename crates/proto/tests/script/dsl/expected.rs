@@ -108,6 +108,7 @@ impl Script {
         is("mss", seen.options.mss.unwrap_or(0).into(), want.mss.map(u32::from))?;
         is("wscale", seen.options.window_scale.map_or(99, u32::from), want.wscale.map(u32::from))?;
         is("ecn", seen.ecn.into(), want.ecn.map(u32::from))?;
+        is("hop limit", seen.hop_limit.into(), want.hop_limit.map(u32::from))?;
         match want.payload_len {
             Some(len) if seen.payload.len() != len => return Err(format!("{} octets", seen.payload.len())),
             _ if seen.payload != want.payload => {

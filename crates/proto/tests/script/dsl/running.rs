@@ -219,6 +219,7 @@ impl Script {
         let seen = Seen {
             line,
             ecn: parsed.header.traffic_class,
+            hop_limit: parsed.header.hop_limit,
             header: tcp.header,
             options: tcp.options,
             payload: Bytes::copy_from_slice(&segment[tcp.payload_offset..]),

@@ -37,6 +37,7 @@ pub(super) struct Line {
 pub(super) struct Seen {
     pub(super) line: Option<usize>,
     pub(super) ecn: u8,
+    pub(super) hop_limit: u8,
     pub(super) header: TcpHeader,
     pub(super) options: TcpOptions,
     pub(super) payload: Bytes,

@@ -129,6 +129,7 @@ pub struct Seg {
     pub(super) payload_len: Option<usize>,
     pub(super) buffer_bytes: Option<u32>,
     pub(super) ecn: Option<u8>,
+    pub(super) hop_limit: Option<u8>,
     pub(super) fast_open: Option<Vec<u8>>,
 }
 
@@ -447,7 +448,12 @@ impl Seg {
         self.buffer_bytes = Some(buffer_bytes);
         self
     }
-    /// The ECN bits of the IP header: 2 for ECN-capable, 3 for a mark; 0 unless named.
+    /// Expects this time to live or hop limit.
+    pub fn hop_limit(mut self, hop_limit: u8) -> Self {
+        self.hop_limit = Some(hop_limit);
+        self
+    }
+    /// The traffic class of the IP header, of which the low bits are ECN's: 2 for ECN-capable, 3 for a mark; 0 unless named.
     pub fn ecn(mut self, bits: u8) -> Self {
         self.ecn = Some(bits);
         self

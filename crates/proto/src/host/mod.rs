@@ -424,9 +424,23 @@ impl Host {
         if let Some(tenant) = slot.tenant.take() {
             self.counters.mp_curr_estab -= u64::from(tenant.is_counted);
             self.counters.curr_estab -= tenant.counted_flows;
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free_slots.push(id.index);
+            self.give_up_timers(tenant.armed.len());
         }
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free_slots.push(id.index);
+    }
+
+    /// So many timer entries belong to nothing any more.
+    fn give_up_timers(&mut self, entries: usize) {
+        let (slots, half_open) = (&self.slots, &self.half_open);
+        self.timers.give_up(entries, |at, key| match key {
+            TimerKey::Connection(id) => {
+                let slot = slots.get(id.index as usize).filter(|slot| slot.generation == id.generation);
+                let tenant = slot.and_then(|slot| slot.tenant.as_deref());
+                tenant.is_some_and(|tenant| tenant.armed.contains(&at))
+            }
+            TimerKey::HalfOpen(tuple) => half_open.get(tuple).is_some_and(|half| half.armed_at == Some(at)),
+        });
     }
 
     /// After any input to a connection: carries out what it left to the host, tells the application, and

@@ -156,7 +156,7 @@ pub(super) struct HalfOpen {
     /// A third ACK came and was not taken, with the round trip that it measured.
     acked: Option<Acked>,
     /// The timer entry that stands for it.
-    armed_at: Option<Instant>,
+    pub(super) armed_at: Option<Instant>,
 }
 
 struct Acked {
@@ -523,6 +523,7 @@ impl Host {
             let made = usize::from(matches!(half.purpose, Purpose::Made { .. }));
             listener.fast_open_pending = listener.fast_open_pending.saturating_sub(made);
         }
+        self.give_up_timers(usize::from(half.armed_at.is_some()));
         Some(half)
     }
 

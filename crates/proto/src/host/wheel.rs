@@ -21,7 +21,12 @@ use crate::time::Instant;
 pub struct TimerWheel<K> {
     heap: BinaryHeap<Entry<K>>,
     next_number: u64,
+    /// Entries given up since the latest sweep, of which some may have come up.
+    given_up: usize,
 }
+
+/// So many entries are not worth a sweep.
+const SWEPT_MIN: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry<K> {
@@ -40,16 +45,27 @@ impl<K: Copy> Default for TimerWheel<K> {
 impl<K: Copy> TimerWheel<K> {
     /// Without entries.
     pub const fn new() -> Self {
-        Self { heap: BinaryHeap::new(), next_number: 0 }
+        Self { heap: BinaryHeap::new(), next_number: 0, given_up: 0 }
     }
 
     /// Adds an entry for `key`, due at `at`; entries of the same key stay.
     ///
     /// The number of entries has no bound here. An owner that adds one only when its deadline moves before
-    /// the entry that it has keeps one live entry per key, and stale ones only until they are due.
+    /// the entry that it has keeps one live entry per key, and stale ones only until they are due; one whose key ends
+    /// says so with [`give_up`](Self::give_up).
     pub fn schedule(&mut self, at: Instant, key: K) {
         self.heap.push(Entry { at, number: self.next_number, key });
         self.next_number += 1;
+    }
+
+    /// `entries` became stale, which may be hours before they are due. When they are the greater part, all those go that
+    /// `is_live` does not claim: a constant cost for each that was given up.
+    pub fn give_up(&mut self, entries: usize, mut is_live: impl FnMut(Instant, &K) -> bool) {
+        self.given_up += entries;
+        if self.given_up > SWEPT_MIN && self.given_up > self.heap.len() / 2 {
+            self.heap.retain(|entry| is_live(entry.at, &entry.key));
+            self.given_up = 0;
+        }
     }
 
     /// Takes out the earliest entry if it is due at `now`, with its deadline. The owner checks whether it still holds.
@@ -116,6 +132,22 @@ mod tests {
         let order: [_; 6] = core::array::from_fn(|_| wheel.pop_due(now).map(|(_, key)| key));
         assert_eq!(order, [Some(0), Some(5), Some(3), Some(9), Some(1), None]);
         assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn entries_that_are_given_up_never_outnumber_the_live_ones_for_long() {
+        let mut wheel = TimerWheel::new();
+        let hour = Instant::from_millis(3_600_000);
+        for key in 0..10 {
+            wheel.schedule(hour, key);
+        }
+        for key in 10..100_000_u32 {
+            wheel.schedule(hour, key);
+            wheel.give_up(1, |_, key| *key < 10);
+            assert!(wheel.len() <= 10 + SWEPT_MIN + 1, "{}", wheel.len());
+        }
+        let order: [_; 10] = core::array::from_fn(|_| wheel.pop_due(hour).map(|(_, key)| key));
+        assert_eq!(order, core::array::from_fn(|key| Some(key as u32)));
     }
 
     #[test]

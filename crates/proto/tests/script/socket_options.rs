@@ -88,3 +88,19 @@ fn who_is_given_up_while_routers_say_unreachable_is_that() {
     s.idles(secs(2_000));
     s.reads_error(CallError::Failed(ConnectionError::Unreachable));
 }
+
+#[test]
+fn connections_that_are_gone_leave_no_timers_behind() {
+    let mut config = config();
+    config.tcp.keepalive_idle = Some(secs(7_200));
+    let mut s = Script::listening_with(config);
+    for port in 2_000..2_300 {
+        let line = s.add_line(0, port);
+        s.receives(syn().on(line)).sends(syn_ack().on(line));
+        s.receives(ack(1, 1).on(line)).accepts();
+        s.receives(rst(1).on(line)).closes();
+        let held = s.host.accounting();
+        assert_eq!((held.connections, held.half_open), (0, 0));
+        assert!(held.timers <= 64, "{held:?}");
+    }
+}

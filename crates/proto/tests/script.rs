@@ -24,6 +24,8 @@ mod fast_open_passive;
 mod giving_up;
 #[path = "script/handshake.rs"]
 mod handshake;
+#[path = "script/header_fields.rs"]
+mod header_fields;
 #[path = "script/icmp.rs"]
 mod icmp;
 #[path = "script/loss.rs"]

@@ -592,6 +592,10 @@ impl Extension for Hook<'_> {
         out
     }
 
+    fn has_more(&self) -> bool {
+        self.data.snd.buffer.unsent() > 0
+    }
+
     fn wants_ack(&self) -> bool {
         let may_signal = self.data.mode == Mode::Mptcp
             && matches!(self.mp.confirmation, Confirmation::Done | Confirmation::CapableServer);

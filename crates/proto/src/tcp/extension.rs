@@ -89,6 +89,10 @@ pub trait Extension {
     /// Options for a segment that is about to leave; together at most `room` octets.
     fn options(&mut self, env: &mut Env<'_>, carrier: Carrier<'_, Self::Sent>, room: usize) -> MptcpOptions;
 
+    /// The owner holds more data than it has queued, so that the last segment of what is queued is none to be pushed
+    /// (RFC 9293 §3.9.1.2).
+    fn has_more(&self) -> bool;
+
     /// A pure acknowledgement has to leave although TCP has no need of one.
     fn wants_ack(&self) -> bool;
 

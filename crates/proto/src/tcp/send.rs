@@ -364,7 +364,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         if fin {
             flags |= TcpFlags::FIN;
         }
-        if self.snd.queue.is_empty() && !bytes.is_empty() {
+        // RFC 9293 §3.9.1.2: the last segment of what there is to send (MUST-61), and no other (SHLD-27).
+        if self.snd.queue.is_empty() && !ext.has_more() && !bytes.is_empty() {
             flags |= TcpFlags::PSH;
         }
         let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(env, ext));

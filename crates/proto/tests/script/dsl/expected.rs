@@ -81,6 +81,11 @@ impl Script {
             .collect()
     }
 
+    /// IP headers and urgent pointers of what was sent and not named yet.
+    pub fn drain_headers(&mut self) -> Vec<(Vec<u8>, u16)> {
+        self.out.drain(..).map(|s| (s.ip_header, s.header.urgent)).collect()
+    }
+
     /// Payload lengths of what was sent and not named yet.
     pub fn drain_lens(&mut self) -> Vec<usize> {
         self.out.drain(..).map(|s| s.payload.len()).collect()
@@ -96,6 +101,9 @@ impl Script {
         let ignored = TcpFlags::PSH.0;
         if seen.header.flags.0 & !ignored != want.flags & !ignored {
             return Err("flags".into());
+        }
+        if want.push.is_some_and(|push| push != seen.header.flags.contains(TcpFlags::PSH)) {
+            return Err("PSH".into());
         }
         let host_iss = line.host_iss.unwrap_or(0);
         let is = |what: &str, seen: u32, want: Option<u32>| match want {
@@ -123,6 +131,7 @@ impl Script {
         if want.ts.is_some_and(|ts| ts != seen.options.timestamps.is_some()) {
             return Err("timestamps".into());
         }
+        is("TSecr", seen.options.timestamps.map_or(0, |ts| ts.ecr), want.ts_ecr)?;
         if let Some(blocks) = &want.sack {
             let found: Vec<_> = seen
                 .options

@@ -44,6 +44,11 @@ impl Script {
         (seg.subflow, Received { vnet: VnetHdr::default(), bytes: packet, buffer_bytes })
     }
 
+    /// The peer's timestamp at this moment.
+    pub fn peer_clock(&self) -> u32 {
+        PEER_CLOCK.wrapping_add(self.now.as_millis() as u32)
+    }
+
     #[track_caller]
     fn options_of(&self, seg: &Seg) -> TcpOptions {
         let line = &self.lines[seg.subflow];
@@ -56,7 +61,7 @@ impl Script {
             ..TcpOptions::default()
         };
         if seg.ts.unwrap_or(line.ts && !is_syn) {
-            let clock = PEER_CLOCK.wrapping_add(self.now.as_millis() as u32);
+            let clock = self.peer_clock();
             let ecr = if TcpFlags(seg.flags).contains(TcpFlags::ACK) { line.ts_recent } else { 0 };
             options.timestamps = Some(Timestamps { val: clock.wrapping_add(seg.ts_val.unwrap_or(0)), ecr });
         }

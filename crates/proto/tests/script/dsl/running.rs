@@ -162,7 +162,7 @@ impl Script {
             self.see(packet);
         }
         while self.host.poll_event().is_some() {}
-        while self.host.poll_pm_event().is_some() {}
+        self.pm_events.extend(std::iter::from_fn(|| self.host.poll_pm_event()));
     }
 
     #[track_caller]
@@ -218,6 +218,7 @@ impl Script {
         self.judge_checksum(&tcp.options, &segment[tcp.payload_offset..]);
         let seen = Seen {
             line,
+            ip_header: bytes[..parsed.payload_offset].to_vec(),
             ecn: parsed.header.traffic_class,
             hop_limit: parsed.header.hop_limit,
             header: tcp.header,

@@ -10,6 +10,7 @@ use polytcp_proto::host::{
 };
 use polytcp_proto::mptcp::key::Key;
 use polytcp_proto::packet::Transmit;
+use polytcp_proto::pm::command::PmEvent;
 use polytcp_proto::rng::SecretSource;
 use polytcp_proto::time::Instant;
 use polytcp_wire::tcp::TcpHeader;
@@ -36,6 +37,7 @@ pub(super) struct Line {
 /// A segment that the host sent.
 pub(super) struct Seen {
     pub(super) line: Option<usize>,
+    pub(super) ip_header: Vec<u8>,
     pub(super) ecn: u8,
     pub(super) hop_limit: u8,
     pub(super) header: TcpHeader,
@@ -59,6 +61,8 @@ pub struct Script {
     pub others: Vec<Transmit>,
     /// The checksums of all mappings that the host sent.
     pub checksums: Vec<u16>,
+    /// What the host told the path manager's clients.
+    pub pm_events: Vec<PmEvent>,
 }
 
 impl Script {
@@ -96,6 +100,7 @@ impl Script {
             burst_max: 5_000,
             others: Vec::new(),
             checksums: Vec::new(),
+            pm_events: Vec::new(),
         }
     }
 

@@ -122,6 +122,7 @@ pub struct Seg {
     pub(super) ts: Option<bool>,
     pub(super) ts_val: Option<u32>,
     pub(super) ts_ecr: Option<u32>,
+    pub(super) push: Option<bool>,
     pub(super) sack: Option<Vec<(u32, u32)>>,
     pub(super) mptcp: Vec<Mp>,
     pub(super) plain: bool,
@@ -256,6 +257,16 @@ impl Seg {
     /// Timestamps with this value instead of the clock's, relative to it.
     pub fn ts_val(mut self, ahead_ms: i64) -> Self {
         self.ts_val = Some(ahead_ms as u32);
+        self
+    }
+    /// Expects this timestamp to be echoed, as it is on the wire.
+    pub fn ts_ecr(mut self, ecr: u32) -> Self {
+        self.ts_ecr = Some(ecr);
+        self
+    }
+    /// Expects the PSH bit to be that; without this word it is not compared.
+    pub fn push(mut self, push: bool) -> Self {
+        self.push = Some(push);
         self
     }
     /// Reports these ranges; in an expectation exactly these, in this order.

@@ -278,3 +278,34 @@ fn a_probe_that_was_reported_twice_reduces_nothing() {
     s.after(ms(20)).receives(ack(1, 2001)).sends_nothing();
     assert!(cwnd(&s) >= before, "{} {before}", cwnd(&s));
 }
+
+/// RFC 2018 §8: the peer reported it and has thrown it away since.
+#[test]
+fn what_a_peer_reported_and_then_lacks_is_sent_again_after_a_timeout() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 4);
+    s.after(ms(8)).receives(ack(1, 1).sack(&[(1001, 3001)]));
+    // The first has arrived; what follows it was reported, and is not acknowledged with it.
+    s.receives(ack(1, 1001));
+    let mut again = Vec::new();
+    while again.len() < 3 {
+        s.until_sent(secs(3)).expect("a timeout");
+        let from = 1001 + 1000 * again.len() as u32;
+        s.sends(bulk(from, 1, 1000));
+        s.receives(ack(1, from + 1000));
+        again.push(from);
+    }
+    assert_eq!(again, [1001, 2001, 3001]);
+    assert_eq!(s.host.counters().get("TcpExtTCPSACKReneging"), Some(1));
+}
+
+/// RFC 2883 §5: what it acknowledges and reports was news when it left, although a later one has overtaken it.
+#[test]
+fn an_overtaken_report_is_no_report_of_a_duplicate() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 3);
+    s.after(ms(8)).receives(ack(1, 3001)).receives(ack(1, 1).sack(&[(1001, 3001)])).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtTCPDSACKRecv"), Some(0));
+    s.receives(ack(1, 3001).sack(&[(1001, 3001)])).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtTCPDSACKRecv"), Some(1));
+}

@@ -2,6 +2,8 @@
 
 use super::dsl::*;
 use polytcp_proto::host::{CallError, ConnectionError};
+use polytcp_proto::pm::command::{PmEvent, ResetReason};
+use polytcp_wire::mptcp::{MptcpOption, Reset};
 
 #[test]
 fn a_data_fin_of_its_own_is_acknowledged_at_data_level() {
@@ -123,6 +125,24 @@ fn a_reset_of_the_only_subflow_does_not_end_the_connection_at_once() {
     let mut s = Script::accepted();
     s.receives(rst_ack(1, 1).tcprst(2)).sends_nothing().reads(b"");
     assert!(!s.host.readiness(s.id()).error);
+}
+
+/// RFC 8684 §3.6.
+#[test]
+fn the_peers_reason_for_a_reset_is_told_to_the_path_managers_clients() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    let transient = MptcpOption::Reset(Reset { transient: true, reason: 5 });
+    s.receives(rst_ack(1, 1).on(1).option(transient)).receives(rst_ack(1, 1)).sends_nothing();
+    let mut told = s.pm_events.iter().filter_map(|event| match event {
+        PmEvent::SubClosed { subflow, reset } => Some((subflow.remote, subflow.error, *reset)),
+        _ => None,
+    });
+    // ECONNRESET
+    let unacceptable = ResetReason { reason: 5, flags: 1 };
+    assert_eq!(told.next(), Some((s.peer_of(1), Some(104), Some(unacceptable))));
+    assert_eq!(told.next(), Some((s.peer_of(0), Some(104), None)), "a reset without a reason");
+    assert_eq!(told.next(), None);
 }
 
 #[test]

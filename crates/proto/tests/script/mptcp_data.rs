@@ -157,6 +157,18 @@ fn the_peers_window_counts_from_its_data_ack() {
     assert_eq!(sent, 1_000);
 }
 
+/// RFC 8684 §3.3.2: it may be older than what another subflow said.
+#[test]
+fn a_window_without_data_ack_does_not_open_the_connections() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(0).mpc()).sends(syn_ack().mpc());
+    s.receives(ack(1, 1).window(1_000).mpc()).sends(ack(1, 1).dack(1)).accepts();
+    s.nodelay().writes_bulk(0, 3_000).sends(bulk(1, 1, 1_000).map(1));
+    s.receives(ack(1, 1).window(60_000)).sends_nothing();
+    s.receives(ack(1, 1).window(60_000).dack(1));
+    assert_eq!(s.drain_lens().iter().sum::<usize>(), 2_000);
+}
+
 /// RFC 8684 §3.3.5: a box on one path takes less than the receiver; the connection's window stays open.
 #[test]
 fn a_subflow_is_sent_no_more_than_its_own_window() {

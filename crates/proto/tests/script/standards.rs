@@ -101,6 +101,16 @@ fn a_window_that_is_taken_back_is_survived() {
     s.sends(bulk(4001, 1, 1000));
 }
 
+/// RFC 9293 §3.8.6, MAY-7.
+#[test]
+fn what_lies_beyond_a_window_that_was_taken_back_is_sent_again() {
+    let mut s = without_sack();
+    sends_bulk(&mut s, 0, 2);
+    s.after(ms(8)).receives(ack(1, 1).window(500)).sends_nothing();
+    s.until_sent(secs(2)).expect("a timeout");
+    s.sends(bulk(1, 1, 1000));
+}
+
 #[test]
 fn segments_that_wait_together_are_acknowledged_together() {
     let mut s = Script::accepted_plain();

@@ -58,6 +58,8 @@ mod mptcp_one_sided;
 mod mptcp_stale;
 #[path = "script/socket_options.rs"]
 mod socket_options;
+#[path = "script/mptcp_stall.rs"]
+mod mptcp_stall;
 #[path = "script/spurious.rs"]
 mod spurious;
 #[path = "script/standards.rs"]

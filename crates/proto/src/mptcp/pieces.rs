@@ -114,3 +114,100 @@ impl Pieces {
         Some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    const AMPLE: usize = 1 << 20;
+
+    fn octets(from: usize, len: usize) -> Bytes {
+        (from..from + len).map(|i| (i % 251) as u8).collect()
+    }
+
+    #[test]
+    fn a_payload_is_copied_out_where_it_pins_more_than_four_times_itself() {
+        for (len, pinned, spare, held) in [
+            (1_000, 4_000, AMPLE, 4_000),
+            (1_000, 4_001, AMPLE, 1_000),
+            // More than an eighth beyond itself, which the budget has no room for.
+            (1_000, 2_000, 1_000, 2_000),
+            (1_000, 2_000, 999, 1_000),
+            (1_000, 1_125, 0, 1_125),
+            (1_000, 1_126, 0, 1_000),
+        ] {
+            let mut pieces = Pieces::default();
+            pieces.push(octets(0, len), pinned, spare);
+            assert_eq!(pieces.pinned_bytes(), held, "{len} in {pinned}, {spare} to spare");
+            assert_eq!(pieces.pop(), Some((octets(0, len), held as u32)));
+            assert_eq!((pieces.len_bytes(), pieces.pinned_bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn small_pieces_are_gathered_and_larger_ones_are_not() {
+        let mut pieces = Pieces::default();
+        for i in 0..3 {
+            pieces.push(octets(i * 100, 100), 100, AMPLE);
+        }
+        pieces.push(octets(300, SMALL_BYTES - 1), 2_000, AMPLE);
+        pieces.push(octets(299 + SMALL_BYTES, SMALL_BYTES), 600, AMPLE);
+        pieces.push(octets(299 + 2 * SMALL_BYTES, 1), 60, AMPLE);
+        assert_eq!(pieces.pop(), Some((octets(0, 299 + SMALL_BYTES), 299 + SMALL_BYTES as u32)));
+        assert_eq!(pieces.pop(), Some((octets(299 + SMALL_BYTES, SMALL_BYTES), 600)));
+        assert_eq!(pieces.read(10), Some(octets(299 + 2 * SMALL_BYTES, 1)));
+        assert_eq!((pieces.pop(), pieces.read(1)), (None, None));
+    }
+
+    #[test]
+    fn a_block_is_filled_before_the_next_one_begins() {
+        let mut pieces = Pieces::default();
+        let part = SMALL_BLOCK_BYTES / 64;
+        for i in 0..65 {
+            pieces.push(octets(i * part, part), part as u32, AMPLE);
+        }
+        assert_eq!(pieces.pop(), Some((octets(0, 64 * part), 64 * part as u32)));
+        assert_eq!(pieces.pop(), Some((octets(64 * part, part), part as u32)));
+    }
+
+    #[test]
+    fn what_is_read_of_a_piece_stops_counting() {
+        let mut pieces = Pieces::default();
+        pieces.push(octets(0, 1_000), 1_500, AMPLE);
+        pieces.push(octets(1_000, 1_000), 1_000, AMPLE);
+        assert_eq!(pieces.read(0), None);
+        assert_eq!(pieces.read(400), Some(octets(0, 400)));
+        assert_eq!((pieces.len_bytes(), pieces.pinned_bytes()), (1_600, 2_100));
+        assert_eq!(pieces.read(600), Some(octets(400, 600)), "the rest of the piece, whole");
+        assert_eq!((pieces.len_bytes(), pieces.pinned_bytes()), (1_000, 1_000));
+        assert_eq!(pieces.read(2_000), Some(octets(1_000, 1_000)), "never more than a piece");
+        assert_eq!((pieces.len_bytes(), pieces.pinned_bytes()), (0, 0));
+        pieces.push(octets(0, 1_000), 1_500, AMPLE);
+        pieces.clear();
+        assert_eq!((pieces.read(1), pieces.len_bytes(), pieces.pinned_bytes()), (None, 0, 0));
+    }
+
+    #[test]
+    fn octets_leave_in_their_order_whatever_they_came_in() {
+        let mut rng = crate::rng::Prng::new(5);
+        let mut pieces = Pieces::default();
+        let (mut pushed, mut read) = (0, 0);
+        for _ in 0..5_000 {
+            if rng.below(2) == 0 {
+                let len = 1 + rng.below(3_000) as usize;
+                let pinned = len + rng.below(6_000) as usize;
+                pieces.push(octets(pushed, len), pinned as u32, rng.below(4_000) as usize);
+                pushed += len;
+            } else if let Some(bytes) = pieces.read(1 + rng.below(4_000) as usize) {
+                assert_eq!(bytes, octets(read, bytes.len()));
+                read += bytes.len();
+            }
+            assert_eq!(pieces.len_bytes(), pushed - read);
+            assert!(pieces.pinned_bytes() >= pieces.len_bytes());
+        }
+        let rest: Vec<u8> = core::iter::from_fn(|| pieces.read(usize::MAX)).flatten().collect();
+        assert_eq!(rest, octets(read, pushed - read));
+        assert_eq!(pieces.pinned_bytes(), 0);
+    }
+}

@@ -425,6 +425,22 @@ mod tests {
     }
 
     #[test]
+    fn an_update_waits_until_the_window_would_double() {
+        let mut recv = receiver(70_000);
+        assert_eq!(recv.announce(0), 61_250);
+        recv.insert(recv.nxt(), bytes(41_250), 41_250);
+        recv.read(19_999);
+        assert!(!recv.wants_window_update(1400), "20,000 are promised, 39,999 are free");
+        recv.read(1);
+        assert!(recv.wants_window_update(1400));
+        recv.insert(recv.nxt(), bytes(19_000), 38_000);
+        assert!(!recv.wants_window_update(1400), "1000 would become 2000, which is less than a segment more");
+        assert!(recv.wants_window_update(1000));
+        recv.finish();
+        assert!(!recv.wants_window_update(1000), "nothing follows");
+    }
+
+    #[test]
     fn what_comes_out_of_order_is_told_apart() {
         let mut recv = receiver(10_000);
         let start = recv.nxt();

@@ -1,7 +1,8 @@
 //! Options of a connection that say when it is given up: `TCP_USER_TIMEOUT`, `SO_LINGER` (RFC 5482, RFC 9293 §3.9.1.8).
 
 use super::dsl::*;
-use polytcp_proto::host::{CallError, ConnectionError};
+use polytcp_proto::host::{CallError, ConnectionError, SubflowState};
+use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 
 fn timed_out() -> CallError {
     CallError::Failed(ConnectionError::TimedOut)
@@ -79,4 +80,28 @@ fn a_close_with_time_to_linger_is_graceful() {
     let mut s = Script::accepted_plain();
     s.lingers(secs(5)).writes(b"unacked").sends(data(1, 1, b"unacked"));
     s.closes().sends(fin(8, 1));
+}
+
+/// What else its connection waits for does not end it sooner.
+#[test]
+fn a_join_is_given_up_when_its_last_syn_had_its_time() {
+    let mut s = Script::connected();
+    s.command(&PmCommand::AddAddr(Endpoint::new(host_ip(1), EndpointFlags::SUBFLOW)));
+    // Six SYNs with back-off and four without, after the first.
+    for _ in 0..11 {
+        s.until_sent(secs(65)).expect("it is repeated");
+        s.sends(syn().on(1).any_join_syn()).sends_nothing();
+    }
+    let last = s.now;
+    s.writes(b"hello").sends(data(1, 1, b"hello").map(1));
+    s.until_sent(secs(1)).expect("a probe");
+    s.sends(data(1, 1, b"hello").map(1)).receives(ack(1, 6).dack(6));
+    let is_open = |s: &Script| s.host.subflows(s.id()).unwrap()[1].state == SubflowState::SynSent;
+    assert!(is_open(&s));
+    while is_open(&s) {
+        let next = s.host.poll_timeout().expect("its end is awaited");
+        s.after(next.since(s.now)).sends_nothing();
+    }
+    assert_eq!(s.now.since(last), secs(64));
+    assert!(s.is_open());
 }

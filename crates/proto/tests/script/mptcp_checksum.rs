@@ -203,3 +203,23 @@ fn a_mapping_that_is_larger_than_the_buffer_is_received() {
     let (ack, window) = s.drain_edges().pop().expect("a window update");
     assert_eq!((ack, window), (40_001, 8_192));
 }
+
+/// Who waits for the window that it lacks would wait for the clock of a delayed acknowledgement.
+#[test]
+fn a_mapping_that_ends_beyond_the_window_opens_it_at_once() {
+    let mut config = HostConfig::default();
+    config.tcp.recv_buffer_bytes = NonZeroU32::new(16 << 10);
+    let mut s = Script::accepted_csum_with(config);
+    for i in 0..16 {
+        s.receives(data(1 + i, 1, b"x").map(u64::from(1 + i)).csum()).sends(ack(1, 2 + i)).reads(b"x");
+    }
+    let inside = octets(0, 2_000);
+    s.receives(bulk_at(17, 1, 0, 1_000).map_of(17, 17, 2_000).csum_of(&inside)).sends_nothing();
+    s.receives(bulk_at(1_017, 1, 1_000, 1_000));
+    s.ignores();
+    s.idles(ms(100));
+    let beyond = octets(0, 20_000);
+    s.receives(bulk_at(2_017, 1, 0, 1_000).map_of(2_017, 2_017, 20_000).csum_of(&beyond));
+    let (_, window) = *s.drain_edges().first().expect("an acknowledgement");
+    assert!(u64::from(window) * 128 >= 20_000, "{window}");
+}

@@ -48,6 +48,18 @@ fn data_out_of_order_is_counted_by_its_place() {
     assert_eq!(s.count("NoDSSInWindow"), 1);
 }
 
+#[test]
+fn data_that_came_before_on_another_subflow_is_counted() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(data(1, 1, b"abc").map(1)).sends(ack(1, 4).dack(4));
+    s.receives(data(1, 1, b"def").on(1).map(4)).sends(ack(1, 4).on(1).dack(7));
+    assert_eq!(s.count("DuplicateData"), 0);
+    s.receives(data(4, 1, b"abc").on(1).map(1)).sends(ack(1, 7).on(1).dack(7));
+    s.receives(data(4, 1, b"fg").map(6)).sends(ack(1, 6).dack(8)).reads(b"abcdefg");
+    assert_eq!(s.count("DuplicateData"), 2, "all of one segment, and a part of another");
+}
+
 /// One subflow has promised more than the other, and what is free is less by now.
 #[test]
 fn a_window_raised_to_what_another_subflow_promised_is_counted() {
@@ -140,4 +152,28 @@ fn a_subflow_that_its_endpoint_takes_along_is_counted() {
     let (now, id) = (s.now, polytcp_proto::pm::command::AddressId(1));
     s.host.command(now, &PmCommand::DelAddr { id, address: None }).expect("it is there");
     assert_eq!(s.count("RmSubflow"), 1);
+}
+
+#[test]
+fn data_behind_the_first_octet_without_a_mapping_is_counted() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"abc").dack(1)).sends(ack(1, 4).plain());
+    assert_eq!(s.count("DSSNoMatchTCP"), 0, "the peer never began");
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"abc").map(1)).sends(ack(1, 4).dack(4));
+    s.receives(data(4, 1, b"def")).sends(ack(1, 7).plain());
+    assert_eq!(s.count("DSSNoMatchTCP"), 1);
+}
+
+#[test]
+fn what_a_connection_holds_is_counted_until_it_is_acknowledged_and_read() {
+    let mut s = Script::accepted();
+    let held = |s: &Script| s.host.accounting().buffered_bytes;
+    assert_eq!(held(&s), 0);
+    s.writes_bulk(0, 1_000).sends(bulk(1, 1, 1_000).map(1));
+    assert!((1_000..1_100).contains(&held(&s)), "{}", held(&s));
+    s.receives(bulk(1, 1_001, 1_200).map(1).dack(1_001).pinning(2_000)).sends_any();
+    assert!((1_200..=2_000).contains(&held(&s)), "{}", held(&s));
+    s.reads(&octets(0, 1_200));
+    assert_eq!(held(&s), 0);
 }

@@ -16,8 +16,8 @@ fn four_octet_numbers_are_understood_and_answered_with_four() {
 #[test]
 fn eight_octet_numbers_are_answered_with_eight_from_then_on() {
     let mut s = Script::accepted();
-    s.receives(data(1, 1, b"hello").map(1)).sends(ack(1, 6).dack(6));
-    s.receives(data(6, 1, b"world").map4(6)).sends(ack(1, 11).dack(11)).reads(b"helloworld");
+    s.receives(data(1, 1, b"hello").map(1)).sends(ack(1, 6).dack8(6));
+    s.receives(data(6, 1, b"world").map4(6)).sends(ack(1, 11).dack8(11)).reads(b"helloworld");
 }
 
 #[test]
@@ -212,8 +212,28 @@ fn the_announced_edge_never_retreats_on_any_subflow() {
     }
 }
 
+/// A Linux peer takes a smaller window only from a segment that acknowledges something new of its subflow, and would add
+/// the old, larger one to the new DATA_ACK.
 #[test]
-fn a_shut_data_window_is_probed() {
+fn a_segment_that_acknowledges_nothing_new_of_its_subflow_repeats_the_old_window() {
+    let mut config = HostConfig::default();
+    config.tcp.recv_buffer_bytes = NonZeroU32::new(1 << 20);
+    let mut s = Script::accepted_with(config);
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).on(1).dack(1).prio(true)).nodelay();
+    s.writes(b"hello").sends(data(1, 1, b"hello").dack(1).map(1).window(57_344));
+    s.receives(ack(1, 6).dack(6));
+    // The buffer fills by what comes on the other subflow.
+    for at in (0..28_000).step_by(1400) {
+        s.receives(bulk(1 + at, 1, 1400).on(1).map(u64::from(1 + at)));
+        s.idles(ms(50));
+    }
+    s.writes(b"world").sends(data(6, 1, b"world").dack(1).map(6).window(57_344));
+    s.receives(data(1, 11, b"x").map(28_001).dack(11)).sends(ack(11, 2).dack(28_002).window(55_604));
+}
+
+#[test]
+fn a_window_field_of_0_takes_no_promise_back() {
     let mut s = Script::accepted();
     s.writes_bulk(0, 100).sends(bulk(1, 1, 100).map(1));
     // The window is what it ever was: its right edge does not move back when the field says 0.

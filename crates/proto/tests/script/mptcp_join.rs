@@ -330,3 +330,19 @@ fn no_join_goes_to_an_address_that_names_no_single_host() {
         s.sends(ack(1, 1).echo(id, address.parse().unwrap())).sends_nothing();
     }
 }
+
+#[test]
+fn of_closed_subflows_the_latest_eight_are_told_and_all_are_summed() {
+    let mut s = Script::accepted();
+    for port in 3000..3010 {
+        let sf = s.add_line(1, port);
+        s.receives(syn().on(sf).mss(1460).wscale(7).join_syn(1)).sends(syn_ack().on(sf).join_syn_ack());
+        s.receives(ack(1, 1).on(sf).join_ack()).sends(ack(1, 1).on(sf).dack(1));
+        s.receives(rst(1).on(sf)).sends_nothing();
+    }
+    let infos = s.host.subflows(s.id()).unwrap();
+    let closed: Vec<u16> =
+        infos.iter().filter(|s| s.state == SubflowState::Closed).map(|s| s.remote.port()).collect();
+    assert_eq!(closed, (3002..3010).collect::<Vec<_>>());
+    assert_eq!(s.host.info(s.id()).unwrap().closed_subflows.count, 10);
+}

@@ -2,6 +2,7 @@
 
 use super::dsl::*;
 use polytcp_proto::host::{CallError, ConnectionError};
+use polytcp_wire::mptcp::{Dss, DssDsn, DssMapping, MptcpOption};
 
 const RESET: CallError = CallError::Failed(ConnectionError::Reset);
 
@@ -62,6 +63,18 @@ fn the_data_fin_of_a_peer_that_has_not_fallen_back_ends_its_stream() {
     let mut s = Script::accepted();
     s.receives(data(1, 1, b"abcdef").map_of(1, 1, 3)).sends(ack(1, 7).plain()).reads(b"abcdef");
     s.receives(ack(7, 1).data_fin(8)).receives(ack(7, 1).data_fin(7)).reads_end();
+}
+
+/// Nor one without a place: DATA_FIN takes a number, so that a mapping with it is never empty.
+#[test]
+fn a_data_fin_of_an_empty_mapping_ends_nothing() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"abcdef").map_of(1, 1, 3)).sends(ack(1, 7).plain()).reads(b"abcdef");
+    let dsn = DssDsn::Eight((s.keys().1.idsn() + 7).0);
+    let mapping = Some(DssMapping { dsn, ssn: 0, len: 0, checksum: None });
+    let empty = MptcpOption::Dss(Dss { data_fin: true, mapping, ..Dss::default() });
+    s.receives(ack(7, 1).option(empty)).reads(b"");
+    s.receives(data(7, 1, b"g")).reads(b"g");
 }
 
 #[test]
@@ -132,4 +145,28 @@ fn a_fin_without_an_option_resets_what_cannot_fall_back() {
     s.until_sent(secs(1)).expect("the data is sent again");
     s.sends(data(6, 1, b"hello").map(1));
     s.receives(fin(1, 11)).sends(rst_ack(11, 2).tcprst(6)).reads(b"");
+}
+
+/// Its octets in the flow are more than those of the stream, and where the stream ends is not known.
+#[test]
+fn a_fin_without_an_option_resets_a_stream_that_is_not_contiguous() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"abc").map(1)).sends(ack(1, 4).dack(4));
+    s.receives(data(4, 1, b"abc").map_of(1, 4, 3)).sends(ack(1, 7).dack(4)).reads(b"abc");
+    s.receives(fin(7, 1)).sends(rst_ack(1, 8).tcprst(6));
+    assert_eq!(s.count("FallbackFailed"), 1);
+}
+
+/// What went twice at data level may be twice in the stream of a peer that fell back.
+#[test]
+fn acknowledgements_without_an_option_reset_a_connection_that_has_sent_its_data_again() {
+    let mut s = Script::accepted();
+    s.nodelay().writes(b"hello").sends(data(1, 1, b"hello").map(1));
+    s.receives(ack(1, 6).dack(1)).sends_nothing();
+    s.until_sent(secs(1)).expect("the data is sent again");
+    s.sends(data(6, 1, b"hello").map(1));
+    s.receives(ack(1, 11));
+    s.until_sent(secs(3)).expect("the end");
+    s.sends(rst_ack(11, 1).tcprst(6)).sends_nothing();
+    assert_eq!((s.count("FallbackFailed"), s.host.accounting().flows), (1, 0));
 }

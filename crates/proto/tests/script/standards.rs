@@ -2,7 +2,7 @@
 
 use super::dsl::*;
 use polytcp_proto::host::{CallError, ConnectOptions, ConnectionError};
-use polytcp_wire::mptcp::CapableFlags;
+use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, MptcpOption};
 
 /// A round trip of 20 ms, segments of 1000 octets, no Nagle, without SACK.
 fn without_sack() -> Script {
@@ -252,6 +252,37 @@ fn at_the_end_of_recovery_the_window_is_the_threshold() {
     assert!((7_000..7_200).contains(&flow.cwnd_bytes), "{}", flow.cwnd_bytes);
 }
 
+/// RFC 6356 §3, and what its successors take over: the windows after each acknowledgement of a recovery and what follows.
+#[test]
+fn a_coupled_algorithm_on_its_only_path_is_reno() {
+    let windows = |name: &str| {
+        let mut config = config();
+        config.tcp.congestion_control = name.into();
+        let mut s = Script::listening_with(config);
+        s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+        s.after(ms(20)).receives(ack(1, 1)).accepts();
+        s.nodelay().writes_bulk(0, 50_000);
+        s.idles(ms(15));
+        s.receives(ack(1, 1).sack(&[(1001, 10_001)]));
+        let mut end = 10_001;
+        let mut seen = Vec::new();
+        while end < 50_001 {
+            s.ignores();
+            s.receives(ack(1, end));
+            seen.push(cwnd(&s));
+            let mut sent = end;
+            s.idles_into(&mut sent, ms(19));
+            end = sent;
+        }
+        seen
+    };
+    let reno = windows("reno");
+    assert!(reno.len() > 5 && reno.last() > reno.first(), "{reno:?}");
+    for name in ["lia", "olia", "balia"] {
+        assert_eq!(windows(name), reno, "{name}");
+    }
+}
+
 // RFC 5961.
 
 #[test]
@@ -279,6 +310,18 @@ fn an_mp_capable_with_flag_b_or_without_our_algorithm_is_answered_without() {
         s.receives(syn().mss(1460).sack_ok().wscale(7).mpc_with(flags));
         let expected = if is_understood { syn_ack().mpc() } else { syn_ack().plain() };
         s.sends(expected);
+    }
+}
+
+/// RFC 8684 §3.1: who asks for a higher version is offered the one that we have.
+#[test]
+fn an_mp_capable_of_a_higher_version_is_answered_with_ours_and_one_of_a_lower_is_not() {
+    let flags = CapableFlags { crypto: CapableFlags::HMAC_SHA256, ..CapableFlags::default() };
+    for (version, is_answered) in [(0, false), (1, true), (2, true), (15, true)] {
+        let mut s = Script::listening();
+        let theirs = MptcpOption::Capable(Capable { version, flags, form: CapableForm::Syn });
+        s.receives(syn().mss(1460).sack_ok().wscale(7).option(theirs));
+        s.sends(if is_answered { syn_ack().mpc() } else { syn_ack().plain() });
     }
 }
 

@@ -71,6 +71,12 @@ fn a_full_segment_does_not_wait_for_a_small_one() {
     let mut s = Script::accepted_plain();
     s.writes(b"one").sends(data(1, 1, b"one"));
     s.after(ms(1)).writes_bulk(3, 1460).sends(bulk(4, 1, 1460));
+    let mut s = Script::accepted();
+    s.writes(b"one").sends(data(1, 1, b"one").map(1));
+    // A segment is full when a DSS is all that it has room for beside its octets.
+    s.after(ms(1)).writes_bulk(3, 1431).sends_nothing();
+    s.receives(ack(1, 4).dack(4)).sends(bulk(4, 1, 1431).map(4));
+    s.after(ms(1)).writes_bulk(1434, 1432).sends(bulk(1435, 1, 1432).map(1435));
 }
 
 /// Its retransmission has a lower number than what came before, and the newest acknowledgement and window.

@@ -351,6 +351,12 @@ impl Seg {
         *ack = Some((to, Width::Any));
         self
     }
+    /// DATA_ACK of eight octets.
+    pub fn dack8(mut self, to: u64) -> Self {
+        let Mp::Dss { ack, .. } = self.dss() else { unreachable!() };
+        *ack = Some((to, Width::Eight));
+        self
+    }
     /// DATA_ACK of four octets.
     pub fn dack4(mut self, to: u64) -> Self {
         let Mp::Dss { ack, .. } = self.dss() else { unreachable!() };

@@ -267,11 +267,6 @@ impl SendBuffer {
         self.snd_nxt.saturating_since(self.snd_una)
     }
 
-    /// Octets accepted and not acknowledged.
-    pub fn held(&self) -> u64 {
-        self.write_seq.saturating_since(self.snd_una)
-    }
-
     /// Octets of memory that the buffer pins, about: those of all blocks, with what is acknowledged of
     /// the first, and what blocks cost beyond.
     ///

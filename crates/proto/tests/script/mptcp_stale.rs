@@ -61,6 +61,19 @@ fn the_only_subflow_is_never_stale() {
     assert_eq!(s.count("SubflowStale"), 0);
 }
 
+/// It is open on the peer's side only, and takes no data any more.
+#[test]
+fn a_subflow_that_we_close_helps_no_other() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.receives(ack(1, 1).dack(1).remove_addr(&[1])).sends(fin(1, 1).on(1));
+    s.receives(ack(1, 2).on(1).dack(1)).nodelay();
+    s.writes(b"hello").sends(data(1, 1, b"hello").map(1));
+    s.idles(secs(30));
+    assert_eq!(s.count("SubflowStale"), 0);
+    s.receives(ack(1, 6).dack(6));
+}
+
 /// A client whose only subflow was reset.
 fn bare_client(config: HostConfig) -> Script {
     let mut s = Script::connected_with(config);

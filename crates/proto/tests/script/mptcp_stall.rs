@@ -50,6 +50,23 @@ fn a_data_ack_that_lags_alone_has_nothing_sent_again() {
     s.after(ms(3)).receives(ack(1, 7_001).dack(7_001)).after(secs(5)).sends_nothing();
 }
 
+/// On the way back to TCP nothing goes twice (RFC 8684 §3.7), whatever a stall before had begun.
+#[test]
+fn after_mp_fail_a_data_ack_that_lags_has_nothing_sent_again() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(0).mpc_a()).sends(syn_ack().mpc());
+    s.receives(ack(1, 1).window(1_000).mpc_a()).sends(ack(1, 1).dack(1)).accepts();
+    s.receives(data(1, 1, b"abc").window(1_000).map(1).dack(1).csum()).sends(ack(1, 4).dack(4));
+    s.nodelay().writes_bulk(0, 3_000).sends(bulk(1, 4, 1_000).map(1).csum());
+    s.receives(ack(4, 1_001).window(0).dack(1_001)).until_sent(secs(1)).expect("a window probe");
+    s.sends(ack(1_000, 4).dack(4));
+    s.receives(data(4, 1_001, b"dXf").window(0).map(4).dack(1_001).csum_wrong());
+    s.sends(ack(1_001, 7).dack(7).fail(4));
+    s.after(ms(1)).receives(ack(7, 1_001).window(5_000).dack(1_001));
+    assert_eq!(s.drain_lens().iter().sum::<usize>(), 2_000);
+    s.after(ms(1)).receives(ack(7, 3_001).window(5_000).dack(2_001)).after(ms(100)).sends_nothing();
+}
+
 #[test]
 fn a_shut_data_window_is_probed_at_growing_intervals() {
     let mut s = Script::listening();

@@ -140,6 +140,23 @@ fn an_orphan_whose_peer_keeps_its_window_shut_ends_at_last() {
     assert_eq!(s.host.accounting().connections, 0, "held since {:?}", s.now);
 }
 
+/// What moves is not given up, however long it takes.
+#[test]
+fn an_orphan_whose_peer_takes_its_data_slowly_delivers_all_of_it() {
+    let mut s = Script::accepted_plain();
+    s.receives(ack(1, 1).window(1460)).nodelay().writes_bulk(0, 5 * 1460).sends(bulk(1, 1, 1460)).closes();
+    for taken in 1..5 {
+        let at = 1 + taken * 1460;
+        s.receives(ack(1, at).window(0));
+        s.idles(secs(50));
+        s.receives(ack(1, at).window(1460));
+        let next = bulk(at, 1, 1460);
+        s.sends(if taken < 4 { next } else { next.flags(polytcp_wire::tcp::TcpFlags::FIN) });
+    }
+    s.receives(fin(1, 2 + 5 * 1460)).sends(ack(2 + 5 * 1460, 2));
+    assert_eq!(s.host.accounting().connections, 0);
+}
+
 #[test]
 fn a_repeated_fin_restarts_time_wait() {
     let mut s = Script::accepted_plain();

@@ -115,10 +115,12 @@ mod tests {
         // The first example of RFC 6937 §4: 20 segments, one lost, a threshold of 10.
         let mut sender = Sender::enter(20, 1, 10);
         let mut sent = 0;
-        for _ in 0..16 {
+        for acked in 1..=16 {
             let burst = sender.ack(false);
             assert!(burst <= 1, "{burst} at once");
             sent += burst;
+            // One for two, from the first to the last.
+            assert!(sent.abs_diff(acked / 2) <= 1, "{sent} for {acked}");
         }
         assert!((8..=9).contains(&sent), "{sent}");
         assert_eq!(sender.in_flight, 10 * MSS);

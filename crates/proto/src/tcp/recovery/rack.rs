@@ -164,6 +164,24 @@ mod tests {
         assert_eq!(verdict, Judgement::Wait);
     }
 
+    /// RFC 8985 §6.2 step 2, RACK_sent_after: by time, and at one time by number.
+    #[test]
+    fn the_latest_arrival_is_the_one_that_was_sent_last() {
+        let mut rack = Rack::new(SeqNum(0));
+        let rtt = Some(Duration::from_millis(40));
+        let now = Instant::from_millis(41);
+        let judge = |rack: &Rack, seq, at_ms| rack.judge(now, rtt, rtt, true, &mut None)(&sent(seq, at_ms));
+        rack.on_delivered(now, &sent(100, 1), false);
+        assert_eq!(judge(&rack, 100, 1), Judgement::Wait);
+        rack.on_delivered(now, &sent(200, 1), false);
+        assert_eq!(judge(&rack, 100, 1), Judgement::Lost, "its successor of the same instant arrived");
+        assert_eq!(judge(&rack, 300, 1), Judgement::Wait);
+        // A higher number that was sent before: those below it left again.
+        rack.on_delivered(now, &sent(500, 0), false);
+        assert_eq!(judge(&rack, 300, 1), Judgement::Wait);
+        assert_eq!(judge(&rack, 100, 1), Judgement::Lost);
+    }
+
     #[test]
     fn duplicates_widen_the_window_once_a_round_trip_and_for_sixteen_recoveries() {
         let mut rack = Rack::new(SeqNum(0));

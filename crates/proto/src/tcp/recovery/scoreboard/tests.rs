@@ -349,3 +349,23 @@ fn the_state_of_delivery_is_packed_without_loss() {
     let at = AtSend::new(0, Instant::ZERO, Instant::ZERO, 0, u32::MAX, false);
     assert_eq!((at.tx_in_flight(), at.is_app_limited()), ((1 << 31) - 1, false));
 }
+
+/// Else a flow on which nothing is ever judged by time would remember all that it ever sent.
+#[test]
+fn what_is_acknowledged_or_reported_is_not_remembered_as_sent() {
+    let mut board = Scoreboard::new(SeqNum(0));
+    let send = |board: &mut Scoreboard<()>, ms| {
+        let payload = Bytes::from_static(&[0; 100]);
+        board.push(Sent::new(board.snd_nxt(), payload, (), Instant::from_millis(ms), AtSend::default()));
+    };
+    for ms in 0..1_000 {
+        send(&mut board, ms);
+        board.ack(board.snd_nxt(), |_| {});
+        assert!(board.transmissions.is_empty(), "after {ms}");
+    }
+    send(&mut board, 1_000);
+    send(&mut board, 1_001);
+    board.mark_lost(0);
+    board.sack(board.snd_una() + 100, board.snd_nxt(), |_| {});
+    assert_eq!(board.transmissions.len(), 0, "one is lost, the other one has arrived");
+}

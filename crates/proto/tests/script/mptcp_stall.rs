@@ -94,3 +94,27 @@ fn a_subflow_whose_fin_is_not_answered_ends_after_fin_timeout() {
     assert_eq!(s.host.accounting().flows, 1);
     s.receives(data(1, 1, b"hello").map(1)).sends(ack(1, 6).dack(6)).reads(b"hello");
 }
+
+/// A subflow with a round trip of 200 ms holds the head of a window that is used up, and one of 10 ms has nothing to do.
+/// Returns the octets that were sent again within 50 ms, of 40,000 with a window of `window`.
+fn helped(window: u16) -> u64 {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1460).sack_ok().wscale(0).mpc()).sends(syn_ack().mpc());
+    s.after(ms(200)).receives(ack(1, 1).window(window).mpc()).sends(ack(1, 1).dack(1)).accepts();
+    s.receives(ack(1, 1).window(window).dack(1)).nodelay().writes_bulk(0, 40_000);
+    s.idles(ms(100));
+    let sf = s.add_line(1, 2001);
+    s.receives(syn().on(sf).mss(1460).sack_ok().wscale(0).window(window).join_syn(1));
+    s.sends(syn_ack().on(sf).join_syn_ack());
+    s.idles(ms(10));
+    s.receives(ack(1, 1).on(sf).window(window).join_ack());
+    s.idles(ms(50));
+    assert_eq!(s.host.subflows(s.id()).unwrap()[0].bytes_retransmitted, 0, "it is not late yet");
+    s.host.info(s.id()).unwrap().bytes_reinjected
+}
+
+#[test]
+fn the_head_of_a_window_that_is_used_up_is_sent_again_on_a_much_faster_subflow() {
+    assert!(helped(20_000) > 0);
+    assert_eq!(helped(60_000), 0, "the window has room for all");
+}

@@ -160,13 +160,16 @@ impl Hook<'_> {
         let mapping =
             PeerMapping { dsn, ssn: Ssn(mapping.ssn), len, fin: dss.data_fin, checksum: mapping.checksum };
         if dss.data_fin {
-            // A repetition means that our acknowledgement was lost.
-            self.mp.ack_wanted = true;
-            if len == 0 && !mapping.has_right_header() {
+            let is_right = len > 0 || mapping.has_right_header();
+            if !is_right {
                 env.counters.data_csum_err += 1;
-            } else if len == 0 || !self.data.checksums {
-                self.data.rcv.handle_fin(mapping.end());
             }
+            let counts = is_right && (len == 0 || !self.data.checksums);
+            let is_new = counts && self.data.rcv.handle_fin(mapping.end());
+            // A repetition of one that was acknowledged means that the acknowledgement was lost. One that still waits
+            // for data is not answered again: the answer may carry a DATA_FIN too, and two hosts that answer each
+            // other's do so for ever.
+            self.mp.ack_wanted |= is_new || self.data.rcv.is_finished();
             // With data that is to be verified it counts when that was.
         }
         Ok((len > 0).then_some(mapping))

@@ -33,6 +33,21 @@ fn a_repeated_data_fin_is_acknowledged_again() {
 }
 
 #[test]
+fn a_data_fin_that_waits_for_data_is_answered_once() {
+    let mut s = Script::accepted();
+    s.writes(b"lost").sends(data(1, 1, b"lost").map(1));
+    s.shuts_down().sends(ack(5, 1).dack(1).data_fin(5));
+    // The answer has our own DATA_FIN: a peer in the same state would answer that, and so on for ever.
+    s.receives(ack(1, 1).dack(1).data_fin(4)).sends(ack(5, 1).dack(1).data_fin(5));
+    s.receives(ack(1, 1).dack(1).data_fin(4)).sends_nothing();
+    s.receives(data(1, 1, b"end").dack(1).map(1))
+        .sends(ack(5, 4).dack(5).data_fin(5))
+        .reads(b"end")
+        .reads_end();
+    s.receives(ack(4, 1).dack(1).data_fin(4)).sends(ack(5, 4).dack(5).data_fin(5));
+}
+
+#[test]
 fn our_data_fin_goes_alone_and_is_repeated_with_doubled_waits_from_200_ms() {
     let mut s = Script::accepted();
     s.shuts_down().sends(ack(1, 1).dack(1).data_fin(1));

@@ -231,6 +231,24 @@ fn buffers_grow_to_what_a_long_fast_path_needs_and_no_further() {
 }
 
 #[test]
+fn the_send_buffer_of_plain_tcp_grows_when_the_peer_has_closed_its_direction() {
+    let mut world = world(7, &[mbit(20, 50)]);
+    let listener = world.listen();
+    let options =
+        ConnectOptions { protocol: Protocol::Tcp, ..ConnectOptions::new((server_ip(0), 80).into()) };
+    let client = world.client.connect(world.now, &options).unwrap();
+    let mut server = None;
+    assert!(world.run_until(secs(5), |w| {
+        server = server.or_else(|| w.server.accept(listener));
+        server.is_some()
+    }));
+    let ids = (client, server.unwrap());
+    world.server.shutdown(world.now, ids.1).unwrap();
+    let report = world.transfer(Side::Client, ids, 10_000_000, secs(60));
+    assert!(report.mbit_per_sec() > 14.0, "{report:?} {}", report.mbit_per_sec());
+}
+
+#[test]
 fn plain_tcp_on_either_side_makes_plain_tcp() {
     for (client_mptcp, server_mptcp) in [(false, true), (true, false), (false, false)] {
         let config = |enabled| {

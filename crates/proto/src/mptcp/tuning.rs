@@ -7,7 +7,7 @@
 //! since data of the fast ones waits for the slowest. Linux's send buffer adds up the windows as they are.
 
 use super::connection::{Connection, Ctx};
-use super::hook::DSS_BYTES_MAX;
+use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::BLOCK_OVERHEAD_BYTES;
 use super::subflow::{Subflow, SubflowFlow};
 use crate::config::TcpConfig;
@@ -121,7 +121,9 @@ impl Connection {
         if buffer.limit_bytes() >= self.tuning.send_max || buffer.room() > buffer.limit_bytes() / 2 {
             return;
         }
-        let usable = || self.subflows.iter().filter(|s| s.is_usable()).filter_map(Subflow::flow);
+        // Plain TCP whose peer has closed its direction goes on to send.
+        let is_plain = self.data.mode == Mode::Plain;
+        let usable = || self.subflows.iter().filter(|s| is_plain || s.is_usable()).filter_map(Subflow::flow);
         let srtt = |flow: &SubflowFlow| flow.rtt().srtt().map_or(1, nanos).max(1);
         let longest = usable().map(srtt).max().unwrap_or(1);
         let in_longest = |flow: &SubflowFlow| {

@@ -660,12 +660,18 @@ impl Connection {
         self.pending.push_back(Emission { interface, local, remote, ip: self.ip, segment });
     }
 
-    /// Closes one subflow in an orderly way (FIN), its data going to the others.
+    /// Closes one subflow in an orderly way (FIN), its data going to the others. Before the peer has shown that it speaks
+    /// MPTCP it may have fallen back, and would take a FIN for the end of the stream: then the subflow is reset.
     pub(crate) fn close_subflow(&mut self, ctx: &mut Ctx<'_>, id: u32) {
         if let Some(index) = self.subflows.iter().position(|s| s.id == id) {
             self.data.may_fall_back = false;
             if self.subflows[index].flow().is_none() {
                 self.remove_subflow(ctx, index, None, 0);
+                return;
+            }
+            if self.data.mode == Mode::Mptcp && !self.fully_established {
+                self.send_reset(ctx, index);
+                self.remove_subflow(ctx, index, None, 103);
                 return;
             }
             self.reinject_outstanding(index, Why::Gone);

@@ -255,6 +255,16 @@ fn the_initial_address_can_be_withdrawn_by_either_side() {
     s.sends(fin(1, 1).on(0)).sends(ack(1, 1).on(1).dack(1).remove_addr(&[0])).sends_nothing();
 }
 
+/// Its third ACK may have lost its options, and the peer has fallen back.
+#[test]
+fn an_initial_address_withdrawn_before_the_peer_has_shown_mptcp_does_not_end_the_stream() {
+    let mut s = Script::connecting_with(config(), polytcp_proto::host::Protocol::Mptcp);
+    s.sends(syn().mpc());
+    s.receives(syn_ack().mss(1460).sack_ok().wscale(7).mpc()).sends(ack(1, 1).mpc());
+    s.command(&PmCommand::DelAddr { id: AddressId(0), address: Some(host_ip(0)) });
+    s.sends(rst_ack(1, 1).tcprst(0)).sends_nothing();
+}
+
 #[test]
 fn a_changed_backup_flag_is_told_and_told_back() {
     let mut s = Script::connected();

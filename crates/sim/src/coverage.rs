@@ -54,9 +54,13 @@ const ROWS: &[(&str, &str, Source)] = &[
     (
         "fallback",
         "SimultaneousOpen",
-        Never("programs connect to listeners; tcp/opening.rs has its packet scripts"),
+        Never("programs connect to listeners; its scripts are in tests/script/handshake.rs of proto"),
     ),
-    ("fallback", "NoToken", Never("asks for 2^32 keys; mptcp/key.rs draws until a token is free")),
+    (
+        "fallback",
+        "NoToken",
+        Never("asks for 2^32 keys; its script is in tests/script/mptcp_keys.rs of proto"),
+    ),
     ("fallback", "suspected black hole of MPTCP", Counters(&["MPTcpExtMPCapableSYNTXDisabled"])),
     ("fallback", "needed and not allowed any more", Counters(&["MPTcpExtFallbackFailed"])),
     ("reset sent", "MP_TCPRST 0, unspecified", Resets("MP_TCPRST 0")),
@@ -73,7 +77,7 @@ const ROWS: &[(&str, &str, Source)] = &[
     (
         "recovery",
         "fast retransmit, without SACK",
-        Never("every host has SACK and no box takes it away; see congestion.rs"),
+        Never("every host has SACK, no box takes it away; tests/script/standards.rs of proto"),
     ),
     ("recovery", "retransmission timeout", Counters(&["TcpExtTCPTimeouts"])),
     ("recovery", "F-RTO: the timeout was spurious", Counters(&["TcpExtTCPSpuriousRTOs"])),

@@ -35,7 +35,8 @@ pub struct Expect {
     /// Some bytes arrive changed (a box rewrites payload and nobody notices); else none may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<bool>,
-    /// Bytes may arrive changed at an end that fell back to TCP: there a wrong checksum is told and no more.
+    /// Bytes may arrive changed at an end that fell back to TCP, or whose MP_FAIL no answer came for before all was
+    /// over: there a wrong checksum is told and no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged_as_tcp: Option<bool>,
     /// All directions together, from the first connection to the end of the last, at least.
@@ -97,6 +98,7 @@ impl Expect {
             // The run ended there: nothing else is to be judged.
             return report.violations.clone();
         }
+        let was_told = report.counter("MPTcpExtMPFailTx") > 0;
         let mut faults = Vec::new();
         for end in &report.ends {
             let as_planned = end.outcome.is_complete() || end.outcome.is_planned_abort();
@@ -110,7 +112,7 @@ impl Expect {
             }
             if let Some(at) = end.damaged_at
                 && *damaged != Some(true)
-                && !(*damaged_as_tcp == Some(true) && report.has_fallen_back(end))
+                && !(*damaged_as_tcp == Some(true) && (report.has_fallen_back(end) || was_told))
             {
                 faults.push(format!("{}: octet {at} of the stream is wrong", end.name));
             }

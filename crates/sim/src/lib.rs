@@ -7,6 +7,7 @@
 //! | `tap`, [`watch`], `window`, `rules`, `capture`, `plot` | who looks at every packet; `rules` has its own proofs of keys |
 //! | [`random`], [`batch`], [`search`], [`shrink`] | worlds from seeds, many at a time, the first bad one, and it made small |
 //! | [`coverage`], `special` | what such worlds have to contain, and those about one thing each |
+//! | `filled` | which general worlds have to fill their links, and how far |
 //! | [`report`] | what came out |
 //!
 //! [`run`] is all of it: a scenario in, a report out.
@@ -17,6 +18,7 @@ pub mod boxes;
 mod capture;
 pub mod coverage;
 pub mod expect;
+mod filled;
 mod path;
 mod pattern;
 mod plot;

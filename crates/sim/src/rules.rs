@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | no packet exceeds the interface's MTU | RFC 9293 §3.7.1 |
 //! | data in order is acknowledged within half a second | RFC 9293 §3.8.6.3 (MUST-59) |
+//! | acknowledgements are not answered by acknowledgements: their number is bounded by what arrives and by time | §3.10.7.4 |
 //! | tokens, HMACs and MP_FASTCLOSE follow from the keys | RFC 8684 §3.2, §3.4.1, §3.5 |
 //! | each octet has the DSN of its place in the stream, from IDSN + 1 on, and lies within its mapping | §3.1, §3.3.1 |
 //! | a DSS has a DATA_ACK, and a right checksum if any | §3.3 |
@@ -28,6 +29,9 @@ use crate::window::{Tuple, ends};
 const ACK_DELAY_MAX: Duration = Duration::from_millis(500);
 /// What a flow had been given when its address was withdrawn may still leave.
 const WITHDRAWAL: Duration = Duration::from_millis(100);
+/// Segments without anything that a host may send, at first, per segment with something that arrives, and per flow and
+/// second: window updates, repeated signals and probes, and answers to forged segments are far below.
+const EMPTY_MAX: [u64; 3] = [2_000, 4, 2];
 /// No stream of a world is longer: a number past it is none of the stream's.
 const STREAM_MAX: u64 = 1 << 40;
 
@@ -46,6 +50,8 @@ struct Flow {
     /// Octets that went with the SYN: numbers of mappings begin behind them (RFC 8684 appendix B).
     on_syn: u32,
     last_ack: Option<u32>,
+    /// Highest acknowledgement that came.
+    acked: Option<u32>,
     owed_since: Option<Instant>,
     withdrawn_at: Option<Instant>,
 }
@@ -64,6 +70,47 @@ struct HostView {
     flows: BTreeMap<Tuple, Flow>,
     connections: Vec<Keyed>,
     backup_octets: u64,
+    traffic: Traffic,
+}
+
+/// What a host was given to answer, and what it said without data.
+#[derive(Debug, Default)]
+struct Traffic {
+    since: Option<Instant>,
+    /// SYNs that it sent or got, repeated ones too.
+    opened: u64,
+    arrived: u64,
+    empty: u64,
+}
+
+impl Traffic {
+    /// Counts a segment that is sent; what is wrong with their number, in a line.
+    fn sent(&mut self, at: Instant, segment: &Segment<'_>) -> Option<String> {
+        let flags = segment.tcp.header.flags;
+        let since = *self.since.get_or_insert(at);
+        self.opened += u64::from(flags.contains(TcpFlags::SYN));
+        let has_more = [TcpFlags::SYN, TcpFlags::FIN, TcpFlags::RST].iter().any(|flag| flags.contains(*flag));
+        if has_more || !segment.payload.is_empty() {
+            return None;
+        }
+        self.empty += 1;
+        let [at_first, each, per_second] = EMPTY_MAX;
+        let seconds = at.since(since).as_secs();
+        let bound = at_first + each * self.arrived + per_second * self.opened * seconds;
+        (self.empty == bound + 1).then(|| {
+            format!(
+                "the {}th segment without data in {seconds} s, with {} to answer",
+                self.empty, self.arrived
+            )
+        })
+    }
+
+    fn arrived(&mut self, segment: &Segment<'_>) {
+        let flags = segment.tcp.header.flags;
+        self.opened += u64::from(flags.contains(TcpFlags::SYN));
+        let has_more = flags.contains(TcpFlags::SYN) || flags.contains(TcpFlags::FIN);
+        self.arrived += u64::from(has_more || !segment.payload.is_empty());
+    }
 }
 
 /// The rules, for all hosts.
@@ -111,8 +158,9 @@ impl Rules {
         let is_prio = |option: &MptcpOption| matches!(option, MptcpOption::Prio(_));
         self.has_priorities |= segment.tcp.options.mptcp.iter().any(is_prio);
         if is_sent {
-            return view.sent(at, segment);
+            return view.sent(at, segment).or_else(|| view.traffic.sent(at, segment));
         }
+        view.traffic.arrived(segment);
         if segment.is_sound() && view.arrived(at, segment) && self.is_steady {
             let (source, destination) = ends(segment);
             self.owed.push_back((at + ACK_DELAY_MAX, host, (destination, source)));
@@ -197,8 +245,15 @@ impl HostView {
                 _ => {}
             }
         }
+        // What acknowledges less than was acknowledged before may be too old to be taken, and what was never sent is no
+        // acknowledgement (RFC 5961 §5.2): a proxy has acknowledged for the peer, or believed a forged segment.
+        let is_old = flow.acked.is_some_and(|acked| acked.wrapping_sub(header.ack).wrapping_sub(1) < 1 << 31);
+        let is_taken = is_own && !is_old && flow.sent_end.wrapping_sub(header.ack) < 1 << 31;
+        if is_taken {
+            flow.acked = Some(header.ack);
+        }
         let in_order = !segment.payload.is_empty()
-            && is_own
+            && is_taken
             && flow.last_ack == Some(header.seq)
             && !header.flags.contains(TcpFlags::SYN);
         let is_new = in_order && flow.owed_since.is_none();
@@ -458,7 +513,28 @@ mod tests {
         assert_eq!(see(&mut rules, 1_900, false, ack, [1_500, 100], 1_000), None);
         let late = see(&mut rules, 2_500, false, ack, [3_500, 100], 1_000);
         assert_eq!(late.as_deref(), Some("10.0.0.1:1000 does not acknowledge data within 500ms"));
-        let large = see(&mut rules, 2_600, true, ack, [100, 3_500], 1_461);
+        // Behind a proxy: data with an acknowledgement from long ago.
+        assert_eq!(see(&mut rules, 2_510, true, ack, [100, 2_500], 50), None);
+        assert_eq!(see(&mut rules, 2_520, false, ack, [9_500, 150], 0), None);
+        assert_eq!(see(&mut rules, 2_530, false, ack, [2_500, 120], 1_000), None);
+        assert_eq!(see(&mut rules, 3_500, false, ack, [9_500, 150], 0), None);
+        let large = see(&mut rules, 3_600, true, ack, [100, 3_500], 1_461);
         assert_eq!(large.as_deref(), Some("a packet of 1501 octets is sent where 1500 fit"));
+    }
+
+    #[test]
+    fn acknowledgements_that_answer_acknowledgements_are_found() {
+        let ack = TcpFlags::ACK;
+        let mut rules = Rules { mtus: vec![1_500], is_steady: true, ..Rules::default() };
+        let storm = |rules: &mut Rules, data: usize| {
+            (0..2_100).find_map(|at| {
+                assert_eq!(see(rules, at, false, ack, [500, 100], data), None);
+                see(rules, at, true, ack, [100, 500], 0)
+            })
+        };
+        assert_eq!(storm(&mut rules, 1), None, "answers to data");
+        let mut rules = Rules { mtus: vec![1_500], is_steady: true, ..Rules::default() };
+        let found = storm(&mut rules, 0);
+        assert_eq!(found.as_deref(), Some("the 2001th segment without data in 2 s, with 0 to answer"));
     }
 }

@@ -9,6 +9,7 @@
 //! | marks | ECN asked for, and a path that marks every packet |
 //! | proxy | a proxy that acknowledges for the receiver, on plain TCP |
 //! | size | a router that drops large packets without a word, and hosts that try smaller ones |
+//! | routers | a router that says what is too large, of packets that it gets a second time, long after |
 //! | idle | long silence, and keepalive |
 //! | shut | readers so slow that the window closes, and updates that are lost |
 
@@ -34,7 +35,7 @@ pub(crate) fn world(seed: u64) -> Option<Scenario> {
         return None;
     }
     let mut draw = Draw::new(seed ^ 0x7370_6563_6961_6c00);
-    Some(match draw.rng.below(12) {
+    Some(match draw.rng.below(13) {
         0..=2 => clean(&mut draw, seed),
         3..=4 => damage(&mut draw, seed),
         5 => fast_open(&mut draw, seed),
@@ -43,7 +44,8 @@ pub(crate) fn world(seed: u64) -> Option<Scenario> {
         9 => marks(&mut draw, seed),
         10 if draw.chance(50) => proxy(&mut draw, seed),
         10 => idle(&mut draw, seed),
-        _ if draw.chance(50) => shut(&mut draw, seed),
+        11 => shut(&mut draw, seed),
+        _ if draw.chance(50) => routers(&mut draw, seed),
         _ => size(&mut draw, seed),
     })
 }
@@ -196,6 +198,10 @@ fn fast_open(draw: &mut Draw, seed: u64) -> Scenario {
         // Now and then one of them only.
         host.fast_open = (place != with).then_some(true);
     }
+    if draw.chance(30) {
+        // The client needs no cookie to send data (4), and the server one to take it.
+        hosts[0].sysctl.tcp_fastopen = Some(5);
+    }
     let load = match draw.chance(50) {
         true => Load::Bulk { up: Size(draw.between(1, 20_000)), down: Size(draw.between(0, 20_000)) },
         false => Load::Request {
@@ -337,6 +343,21 @@ fn size(draw: &mut Draw, seed: u64) -> Scenario {
     )
 }
 
+fn routers(draw: &mut Draw, seed: u64) -> Scenario {
+    let mut links = links(draw, &[5]);
+    links[0].boxes.push(BoxSpec::TooBig { mtu: draw.between(1_280, 1_450) as u16 });
+    // On the way from the server it comes before the router.
+    links[0].far_boxes.push(BoxSpec::Replay {
+        share: Share(draw.between(100_000, 400_000) as u32),
+        delay: Span::millis(draw.between(200, 2_000)),
+        late_only: false,
+    });
+    let load = Load::Bulk { up: Size(draw.between(0, 50_000)), down: Size(draw.between(50_000, 300_000)) };
+    let mut traffic = traffic(load);
+    traffic.tcp = draw.chance(50);
+    scenario("large packets come again, late", seed, hosts(1), links, vec![traffic], ends(Ending::Complete))
+}
+
 fn shut(draw: &mut Draw, seed: u64) -> Scenario {
     let count = draw.between(1, 2);
     let mut links = links(draw, &[8, 8][..count as usize]);
@@ -347,14 +368,17 @@ fn shut(draw: &mut Draw, seed: u64) -> Scenario {
     for host in &mut hosts {
         host.recv_buffer = Some(Size(draw.between(16 << 10, 32 << 10)));
     }
-    let size = Size(draw.between(100_000, 300_000));
+    // Now and then so slow that the window stays shut until a probe is due.
+    let is_slowest = draw.chance(40);
+    let (sizes, rates) = if is_slowest { ([40, 80], [8, 40]) } else { ([100, 300], [200, 1_000]) };
+    let size = Size(draw.between(sizes[0], sizes[1]) * 1_000);
     let load = match draw.chance(50) {
         true => Load::Bulk { up: size, down: Size::default() },
         false => Load::Bulk { up: Size::default(), down: size },
     };
     let mut traffic = traffic(load);
     traffic.tcp = draw.chance(30);
-    traffic.read_rate = Some(Rate(draw.between(200, 1_000) * 1_000));
+    traffic.read_rate = Some(Rate(draw.between(rates[0], rates[1]) * 1_000));
     // All updates of a while are lost, on every path: only a probe learns that the window is open again.
     let mut events = Vec::new();
     let cut = draw.between(200, 2_000);

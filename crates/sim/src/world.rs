@@ -426,7 +426,10 @@ impl World {
         };
         while let Some(id) = self.nodes[host].host.accept(listener) {
             let remote = self.nodes[host].host.info(id).ok().map(|info| info.remote);
-            let waiting = |c: &Connection| c.traffic == traffic && c.programs[1].id.is_none();
+            let waiting = |c: &Connection| {
+                let server = &c.programs[1];
+                c.traffic == traffic && server.id.is_none() && !server.outcome.is_over()
+            };
             let by_address = self.connections.iter().position(|c| {
                 let client = &self.nodes[c.hosts[0]].host;
                 let local = c.programs[0].id.and_then(|id| client.info(id).ok()).map(|info| info.local);

@@ -56,10 +56,10 @@ mod mptcp_mesh;
 mod mptcp_one_sided;
 #[path = "script/mptcp_stale.rs"]
 mod mptcp_stale;
-#[path = "script/socket_options.rs"]
-mod socket_options;
 #[path = "script/mptcp_stall.rs"]
 mod mptcp_stall;
+#[path = "script/socket_options.rs"]
+mod socket_options;
 #[path = "script/spurious.rs"]
 mod spurious;
 #[path = "script/standards.rs"]

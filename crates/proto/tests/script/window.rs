@@ -79,6 +79,16 @@ fn a_full_segment_does_not_wait_for_a_small_one() {
     s.after(ms(1)).writes_bulk(1434, 1432).sends(bulk(1435, 1, 1432).map(1435));
 }
 
+/// Several are gathered only where segments are so large that they mean a very fast path.
+#[test]
+fn a_full_segment_leaves_at_once_behind_many_others() {
+    let mut s = Script::accepted();
+    s.writes_bulk(0, 6 * 1432);
+    assert_eq!(s.drain_lens(), [1432; 6]);
+    s.after(Duration::from_micros(100)).writes_bulk(6 * 1432, 1432);
+    s.sends(bulk(1 + 6 * 1432, 1, 1432).map(1 + 6 * 1432));
+}
+
 /// Its retransmission has a lower number than what came before, and the newest acknowledgement and window.
 #[test]
 fn a_retransmission_of_the_peer_that_acknowledges_more_brings_its_window() {

@@ -92,6 +92,7 @@ impl Draw {
         for link in &mut links {
             if !self.is_calm {
                 link.boxes.extend(late.chance(8).then(|| late.one_sided(count)));
+                drop_forgers_before_proxies(link);
                 self.at_best(together(link.boxes.iter().chain(&link.far_boxes)));
             }
         }
@@ -411,6 +412,16 @@ impl Draw {
             _ => push(at, Action::Mtu(self.between(1_280, 1_500) as u16)),
         }
         events
+    }
+}
+
+/// A proxy believes forged segments, and acknowledges to either end what the other never gets: neither can find out.
+fn drop_forgers_before_proxies(link: &mut LinkSpec) {
+    let mut boxes = link.boxes.iter().chain(&link.far_boxes);
+    if boxes.any(|spec| matches!(spec, BoxSpec::Pep { .. })) {
+        for boxes in [&mut link.boxes, &mut link.far_boxes] {
+            boxes.retain(|spec| !matches!(spec, BoxSpec::Inject { .. }));
+        }
     }
 }
 

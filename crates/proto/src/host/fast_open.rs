@@ -25,7 +25,7 @@ use crate::rng::SecretSource;
 use crate::tcp::isn::fixed_octets;
 use crate::tcp::opening::{FastOpenSyn, Opening};
 use crate::tcp::segment::{Outgoing, Segment};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Servers whose cookies are kept at most; the oldest goes.
 const SERVERS_MAX: usize = 1024;
@@ -258,9 +258,9 @@ impl Host {
             // Old, or data that overtook the third ACK.
             return;
         }
-        self.remove_half_open(tuple);
+        let rtt = self.remove_half_open(tuple).and_then(|half| half.opening.handshake_rtt(now));
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
-        self.confirm(now, id, key, remote);
+        self.confirm(now, id, key, remote, rtt);
         self.handle_subflow_segment(now, id, subflow, segment);
     }
 
@@ -270,6 +270,7 @@ impl Host {
         id: ConnectionId,
         key: Option<Key>,
         remote: Option<(Key, CapableFlags)>,
+        rtt: Option<Duration>,
     ) {
         let window = self.config.tcp.recv_window_bytes().min(u32::from(u16::MAX));
         if let (Some(key), None) = (key, remote)
@@ -278,7 +279,7 @@ impl Host {
             self.tokens.remove(&key.token());
         }
         if let Some((connection, mut ctx)) = self.split(now, id) {
-            connection.confirm_early(&mut ctx, remote, window);
+            connection.confirm_early(&mut ctx, remote, window, rtt);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::pm::command::AddressId;
 use crate::tcp::flow::End;
 use crate::tcp::opening::{Agreed, INITIAL_RTO, Opening, OpeningVerdict};
 use crate::tcp::segment::{Outgoing, Segment};
+use crate::time::Duration;
 
 /// Linux repeats the first four SYNs without back-off (`tcp_syn_linear_timeouts`).
 const LINEAR_TIMEOUTS: u8 = 4;
@@ -326,7 +327,8 @@ impl Connection {
     ) -> u32 {
         self.data.rcv.append(syn.payload.clone(), syn.buffer_bytes);
         let mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
-        let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let mut flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        flow.await_handshake();
         let id = self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
         self.on_established(agreed);
         id
@@ -344,7 +346,11 @@ impl Connection {
         ctx: &mut Ctx<'_>,
         remote: Option<(Key, CapableFlags)>,
         window: u32,
+        rtt: Option<Duration>,
     ) {
+        if let Some(flow) = self.subflows.first_mut().and_then(Subflow::flow_mut) {
+            flow.end_handshake(ctx.now, rtt);
+        }
         if self.data.mode == Mode::Plain {
             return;
         }

@@ -26,6 +26,9 @@ use crate::tcp::extension::{Abort, Carrier, Extension};
 use crate::tcp::flow::Env;
 use crate::tcp::segment::Segment;
 
+/// A SACK option with one block and what aligns it (RFC 2018 §3).
+const SACK_BYTES_MIN: usize = 12;
+
 /// MP_TCPRST reason codes that we send (RFC 8684 §3.6).
 pub mod reset_reason {
     /// Nothing more is known.
@@ -336,7 +339,7 @@ impl Hook<'_> {
         Dss { data_fin: true, data_ack: Some(data_ack), mapping: Some(mapping) }
     }
 
-    fn ack_options(&mut self, env: &mut Env<'_>, room: usize, out: &mut MptcpOptions) {
+    fn ack_options(&mut self, env: &mut Env<'_>, room: usize, reports: bool, out: &mut MptcpOptions) {
         self.mp.ack_wanted = false;
         let fin_pending = matches!(self.data.snd.fin(), DataFin::Sent { .. });
         let again = core::mem::take(&mut self.mp.handshake_ack_due);
@@ -397,12 +400,13 @@ impl Hook<'_> {
             }
             None => {}
         }
-        let dss = if fin_pending {
-            self.fin_option(data_ack)
-        } else {
-            Dss { data_ack: Some(data_ack), ..Dss::default() }
-        };
-        out.push(MptcpOption::Dss(dss));
+        let bare = Dss { data_ack: Some(data_ack), ..Dss::default() };
+        let with_fin = fin_pending.then(|| self.fin_option(data_ack)).filter(|dss| {
+            // Beside timestamps it leaves no room for SACK, without which the peer learns of its losses by timeouts
+            // only. DATA_FIN can wait until it has mended them.
+            !reports || MptcpOption::Dss(*dss).wire_len() + SACK_BYTES_MIN <= room
+        });
+        out.push(MptcpOption::Dss(with_fin.unwrap_or(bare)));
     }
 
     fn data_options(&mut self, mapping: &Mapping, out: &mut MptcpOptions) {
@@ -578,7 +582,7 @@ impl Extension for Hook<'_> {
         match carrier {
             Carrier::Data { tag: Some(mapping), .. } => self.data_options(mapping, &mut out),
             Carrier::Data { tag: None, .. } => {}
-            Carrier::Ack => self.ack_options(env, room, &mut out),
+            Carrier::Ack { reports } => self.ack_options(env, room, reports, &mut out),
             Carrier::Reset => {
                 if let (true, Some(keys)) = (self.mp.fastclose, self.data.keys) {
                     env.counters.mp_fastclose_tx += 1;

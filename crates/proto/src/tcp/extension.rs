@@ -25,7 +25,10 @@ pub enum Carrier<'a, S> {
         len: u32,
     },
     /// A segment without payload.
-    Ack,
+    Ack {
+        /// It has out-of-order data to report (SACK), in what the extension leaves of the option space.
+        reports: bool,
+    },
     /// A reset.
     Reset,
 }

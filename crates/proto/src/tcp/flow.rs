@@ -485,6 +485,19 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.user_timeout = limit;
     }
 
+    /// The flow was made before its handshake was over: nothing is known of its round trip yet (RFC 6298 §2.1).
+    pub fn await_handshake(&mut self) {
+        self.rtt = RttEstimator::new();
+    }
+
+    /// The handshake of such a flow is over, with its round trip, where that is known.
+    pub fn end_handshake(&mut self, now: Instant, rtt: Option<Duration>) {
+        match rtt {
+            Some(sample) => self.rtt.on_sample(sample, now),
+            None => self.rtt.on_unmeasured_handshake(),
+        }
+    }
+
     /// When the flow is probed while it is idle; `None`: never.
     pub fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
         self.keepalive = keepalive;

@@ -142,6 +142,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.acks.on_payload(env.now, len, self.rcv.full_segment, env.config.delayed_ack);
     }
 
+    /// Out-of-order data is held, and the peer takes reports of it.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.sack && !self.rcv.out_of_order.is_empty()
+    }
+
     /// Ranges to report (RFC 2018 §4, RFC 2883 §4): a duplicate first, then the most recent.
     pub(super) fn sack_blocks(&self, max: usize) -> polytcp_wire::tcp_option::SackBlocks {
         let mut blocks = polytcp_wire::tcp_option::SackBlocks::default();

@@ -343,7 +343,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     {
         let mut out =
             Outgoing::bare(seq, self.rcv.nxt, TcpFlags::ACK | self.echo_flag(), self.announce(env, ext));
-        self.write_options(env, ext, Carrier::Ack, u16::MAX, &mut out);
+        let carrier = Carrier::Ack { reports: self.has_gaps() };
+        self.write_options(env, ext, carrier, u16::MAX, &mut out);
         self.acks.on_sent(self.rcv.nxt);
         out
     }
@@ -370,7 +371,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(env, ext));
         let carrier = if bytes.is_empty() {
-            Carrier::Ack
+            Carrier::Ack { reports: self.has_gaps() }
         } else {
             Carrier::Data { tag, ssn: seq.relative_to(self.iss), len: bytes.len() as u32 }
         };

@@ -191,3 +191,17 @@ fn with_bit_200_no_cookie_is_needed() {
     let mut s = serving(with_bits(fastopen::SERVER_ENABLE | fastopen::SERVER_COOKIE_NOT_REQD));
     s.receives(syn().mss(1460).payload(b"hello")).sends(syn_ack().acking(6)).accepts().reads(b"hello");
 }
+
+#[test]
+fn the_round_trip_of_a_handshake_counts_although_data_came_first() {
+    let (mut s, cookie) = acquainted();
+    s.receives(syn().on(1).mss(1460).sack_ok().payload(b"hello").fast_open(&cookie));
+    s.sends(syn_ack().on(1).acking(6)).accepts().reads(b"hello");
+    let times = |s: &Script| {
+        let subflow = &s.host.subflows(s.id()).unwrap()[0];
+        (subflow.srtt, subflow.rto)
+    };
+    assert_eq!(times(&s), (None, secs(1)));
+    s.after(ms(40)).receives(ack(6, 1).on(1)).ignores();
+    assert_eq!(times(&s), (Some(ms(40)), ms(240)));
+}

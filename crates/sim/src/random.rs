@@ -121,6 +121,19 @@ impl Draw {
             }
         }
         events.sort_by_key(|event| event.at);
+        let adds = |event: &EventSpec| matches!(event.action, Action::AddAddress(_) | Action::Roam(_));
+        let mut boxes = links.iter().flat_map(|link| link.boxes.iter().chain(&link.far_boxes));
+        if events.iter().any(adds) && boxes.any(takes_mappings) {
+            // As with several links: see `one_sided`.
+            self.at_best(Ending::MayFail);
+        }
+        let count = |action| events.iter().filter(|event| event.action == action).count();
+        let aborts = |traffic: &TrafficSpec| matches!(traffic.load, Load::Abort { .. });
+        if count(Action::Cut) > count(Action::Restore) && traffic.iter().any(aborts) {
+            // Who is aborted during a cut learns it on the other paths by resets, and on a dead one after a quarter of an
+            // hour.
+            self.at_best(Ending::MayFail);
+        }
         let limit =
             if self.ending == Ending::MayFail { Span::millis(3_600_000) } else { Span::millis(600_000) };
         if self.ending == Ending::MayFail {
@@ -413,6 +426,11 @@ impl Draw {
         }
         events
     }
+}
+
+/// Data can arrive without its mapping.
+fn takes_mappings(spec: &BoxSpec) -> bool {
+    matches!(spec, BoxSpec::Coalesce { same_options: false, .. })
 }
 
 /// A proxy believes forged segments, and acknowledges to either end what the other never gets: neither can find out.

@@ -298,8 +298,20 @@ impl Hook<'_> {
 
     /// What a peer that has not noticed our fallback still says in MPTCP. While its mappings agree with where its
     /// octets are in the flow they say nothing new; then its DATA_FIN counts as well, since it sends no other end.
-    /// When they do not, it sends again what we have, and the flow is no stream any more.
+    /// When they do not, it sends again what we have, and the flow is no stream any more. Its FIN ends no stream either, but
+    /// the subflow: the rest would go elsewhere, where nobody listens.
     fn take_late_dss(&mut self, segment: &Segment) -> Result<(), Abort> {
+        let ends_subflow_only = |option: &MptcpOption| {
+            matches!(option, MptcpOption::Dss(Dss { data_fin: false, data_ack: Some(_), mapping })
+                if mapping.is_none_or(|mapping| mapping.len > 0))
+        };
+        if segment.is_fin()
+            && self.data.keys.is_some()
+            && !self.data.rcv.is_finished()
+            && segment.options.mptcp.iter().any(ends_subflow_only)
+        {
+            return Err(Abort { reason: reset_reason::MIDDLEBOX });
+        }
         let mapping = segment.options.mptcp.iter().find_map(|option| match option {
             MptcpOption::Dss(Dss { mapping: Some(mapping), data_fin, .. }) if mapping.len > 0 => {
                 Some((*mapping, *data_fin))

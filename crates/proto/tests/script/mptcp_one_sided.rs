@@ -50,6 +50,22 @@ fn a_peer_that_has_not_fallen_back_goes_on_until_it_repeats_itself() {
     s.receives(data(10, 1, b"def").map_of(4, 10, 3)).sends(rst_ack(1, 10)).reads_error(RESET);
 }
 
+/// It has other subflows to say the rest on; here that would look like the end of the stream.
+#[test]
+fn a_subflow_closed_by_a_peer_that_has_not_fallen_back_is_no_end_of_the_stream() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"abcdef").map_of(1, 1, 3)).sends(ack(1, 7).plain()).reads(b"abcdef");
+    s.receives(fin(7, 1).dack(1)).sends(rst_ack(1, 7)).reads_error(RESET);
+}
+
+#[test]
+fn a_peer_that_has_not_fallen_back_ends_its_stream_by_data_fin() {
+    let mut s = Script::accepted();
+    s.receives(data(1, 1, b"abcdef").map_of(1, 1, 3)).sends(ack(1, 7).plain()).reads(b"abcdef");
+    s.receives(ack(7, 1).dack(1).data_fin(7)).sends_nothing().reads_end();
+    s.receives(fin(7, 1).dack(1)).sends(ack(1, 8).plain()).reads_end();
+}
+
 #[test]
 fn data_that_was_sent_twice_at_data_level_rules_a_fallback_out() {
     let mut s = Script::accepted();

@@ -99,15 +99,19 @@ pub fn flip_bit(mut packet: Transmit, bit: u32) -> Transmit {
     packet
 }
 
+/// Where a UDP header has its checksum; no other protocol has it there.
+const UDP_CHECKSUM_OFFSET: u16 = 6;
+
 fn fill_split(header: &mut [u8], payload: &[u8], start: u16, offset: u16) -> Result<(), Malformed> {
     let start = usize::from(start);
     let field = start + usize::from(offset);
     let mut sum = Sum::ZERO;
     sum.add_bytes(header.get(start..).ok_or(Malformed)?);
     sum.add_bytes(payload);
-    // Zero means "no checksum" in UDP; its other form is as good for all protocols.
     let checksum = match sum.finish() {
-        0 => u16::MAX,
+        // Zero means "no checksum" there (RFC 768). Elsewhere the other zero verifies as well, but no sender
+        // that sums the octets comes to it (RFC 1624 §3).
+        0 if offset == UDP_CHECKSUM_OFFSET => u16::MAX,
         checksum => checksum,
     };
     header.get_mut(field..field + 2).ok_or(Malformed)?.copy_from_slice(&checksum.to_be_bytes());

@@ -30,6 +30,16 @@ fn a_completed_checksum_is_right_by_an_independent_check() {
 }
 
 #[test]
+fn a_sum_of_all_ones_is_a_checksum_of_zero_but_in_udp() {
+    for (offset, zero) in [(CHECKSUM_OFFSET, [0, 0]), (UDP_CHECKSUM_OFFSET, [0xff, 0xff])] {
+        let mut octets = [0; 20];
+        octets[..2].copy_from_slice(&[0xff, 0xff]);
+        fill_checksum(&mut octets, 0, offset).expect("the field is there");
+        assert_eq!(octets[usize::from(offset)..][..2], zero);
+    }
+}
+
+#[test]
 fn a_contiguous_packet_is_completed_alike() {
     let mut packet = Tcp::default().packet();
     let mut bytes = octets(&packet);

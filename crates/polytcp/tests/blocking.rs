@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use polytcp::blocking::{MptcpListener, MptcpStream};
 use polytcp::io::MemoryConfig;
-use polytcp::{ConnectOptions, ListenOptions, Protocol};
+use polytcp::{ConnectOptions, Keepalive, ListenOptions, Protocol};
 use polytcp_proto::pm::command::PmEvent;
 use support::{Pair, SERVER, assert_same, bounded, builders, bytes};
 
@@ -276,6 +276,30 @@ fn connections_wait_in_the_backlog_for_their_accept() {
         }
         let none = listener.accept_timeout(Duration::from_millis(5)).expect_err("all are accepted");
         assert_eq!(none.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn options_of_one_stream_are_set_and_a_hop_limit_of_zero_is_refused() {
+    bounded(|| {
+        let pair = Pair::new(1);
+        let (client, server) = connected(&pair);
+        client.set_traffic_class(0xb8).expect("open");
+        client.set_hop_limit(7).expect("open");
+        client.set_user_timeout(Some(Duration::from_secs(30))).expect("open");
+        let refused = client.set_hop_limit(0).expect_err("no packet would arrive");
+        assert_eq!(
+            (refused.kind(), refused.to_string()),
+            (ErrorKind::InvalidInput, "hop limit: 1 to 255".into())
+        );
+        let idle = Duration::from_millis(20);
+        client.set_keepalive(Some(Keepalive { idle, interval: idle, probes: 100 })).expect("open");
+        while pair.client.counters().get("TcpExtTCPKeepAlive") == Some(0) {
+            thread::yield_now();
+        }
+        client.set_keepalive(None).expect("open");
+        drop((client, server));
+        pair.assert_idle();
     });
 }
 

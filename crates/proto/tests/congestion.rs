@@ -41,13 +41,8 @@ fn start(world: &mut World, protocol: Protocol, congestion_control: &str) -> Bul
         congestion_control: Some(congestion_control.to_owned()),
         ..ConnectOptions::new(remote)
     };
-    let client = world.client.connect(world.now, &options).unwrap();
-    let mut server = None;
-    assert!(world.run_until(secs(20), |w| {
-        server = server.or_else(|| w.server.accept(listener));
-        server.is_some() && w.client.readiness(client).connected
-    }));
-    Bulk { client, server: server.unwrap(), received: 0 }
+    let (client, server) = world.establish_with(listener, &options);
+    Bulk { client, server, received: 0 }
 }
 
 /// Keeps all transfers going for `duration`.

@@ -236,13 +236,7 @@ fn the_send_buffer_of_plain_tcp_grows_when_the_peer_has_closed_its_direction() {
     let listener = world.listen();
     let options =
         ConnectOptions { protocol: Protocol::Tcp, ..ConnectOptions::new((server_ip(0), 80).into()) };
-    let client = world.client.connect(world.now, &options).unwrap();
-    let mut server = None;
-    assert!(world.run_until(secs(5), |w| {
-        server = server.or_else(|| w.server.accept(listener));
-        server.is_some()
-    }));
-    let ids = (client, server.unwrap());
+    let ids = world.establish_with(listener, &options);
     world.server.shutdown(world.now, ids.1).unwrap();
     let report = world.transfer(Side::Client, ids, 10_000_000, secs(60));
     assert!(report.mbit_per_sec() > 14.0, "{report:?} {}", report.mbit_per_sec());
@@ -267,13 +261,7 @@ fn plain_tcp_on_either_side_makes_plain_tcp() {
             protocol: if client_mptcp { Protocol::Mptcp } else { Protocol::Tcp },
             ..ConnectOptions::new((server_ip(0), 80).into())
         };
-        let client = world.client.connect(world.now, &options).unwrap();
-        let mut server = None;
-        assert!(world.run_until(secs(5), |w| {
-            server = server.or_else(|| w.server.accept(listener));
-            server.is_some()
-        }));
-        let ids = (client, server.unwrap());
+        let ids = world.establish_with(listener, &options);
         for from in BOTH {
             assert_eq!(world.transfer(from, ids, 3_000_000, secs(20)).received, 3_000_000);
         }

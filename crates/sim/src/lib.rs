@@ -34,6 +34,8 @@ pub mod shrink;
 mod special;
 pub mod sysctl;
 mod tap;
+#[cfg(test)]
+mod test_support;
 pub mod watch;
 mod window;
 pub mod world;

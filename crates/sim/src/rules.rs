@@ -460,11 +460,8 @@ fn check_mapping(flow: &Flow, keyed: &Keyed, segment: &Segment<'_>) -> Option<&'
 
 #[cfg(test)]
 mod tests {
-    use polytcp_wire::ip::{Addresses, IpHeader, PROTOCOL_TCP};
-    use polytcp_wire::tcp::{TcpHeader, checksum_full};
-    use polytcp_wire::tcp_options::OptionBuf;
-
     use super::*;
+    use crate::test_support::packet;
 
     /// A segment between 10.0.0.1:1000 and 10.0.0.2:80, seen at the first one after so many milliseconds.
     fn see(
@@ -475,26 +472,7 @@ mod tests {
         numbers: [u32; 2],
         len: usize,
     ) -> Option<String> {
-        let (here, there) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let (src, dst) = if is_sent { (here, there) } else { (there, here) };
-        let addresses = Addresses::V4 { src, dst };
-        let (src_port, dst_port) = if is_sent { (1_000, 80) } else { (80, 1_000) };
-        let [seq, ack] = numbers;
-        let header = TcpHeader { src_port, dst_port, seq, ack, flags, window: 9_000, urgent: 0 };
-        let mut packet = vec![0; 40 + len];
-        let payload_len = 20 + len as u16;
-        let ip = IpHeader {
-            addresses,
-            protocol: PROTOCOL_TCP,
-            hop_limit: 64,
-            traffic_class: 0,
-            ident: 0,
-            payload_len,
-        };
-        ip.emit(&mut packet);
-        header.emit(&OptionBuf::default(), &mut packet[20..]);
-        let sum = checksum_full(&addresses, &packet[20..], &[]);
-        packet[36..38].copy_from_slice(&sum.to_be_bytes());
+        let packet = packet(is_sent, flags, numbers, 9_000, len);
         let segment = Segment::parse(&packet);
         let at = Instant::from_millis(millis);
         rules.see(&Sighting { at, host: 0, link: 0, is_sent, packet: &packet, segment })

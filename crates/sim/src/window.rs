@@ -274,11 +274,9 @@ fn near(known: u64, low: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use polytcp_proto::time::Instant;
-    use polytcp_wire::ip::{Addresses, IpHeader, PROTOCOL_TCP};
-    use polytcp_wire::tcp::{TcpHeader, checksum_full};
-    use polytcp_wire::tcp_options::OptionBuf;
 
     use super::*;
+    use crate::test_support::packet;
 
     /// A segment between 10.0.0.1:1000 and 10.0.0.2:80, seen at the first one.
     fn see(
@@ -289,25 +287,7 @@ mod tests {
         window: u16,
         len: usize,
     ) -> Option<String> {
-        let (here, there) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let (src, dst) = if is_sent { (here, there) } else { (there, here) };
-        let addresses = Addresses::V4 { src, dst };
-        let (src_port, dst_port) = if is_sent { (1_000, 80) } else { (80, 1_000) };
-        let [seq, ack] = numbers;
-        let header = TcpHeader { src_port, dst_port, seq, ack, flags, window, urgent: 0 };
-        let mut packet = vec![0; 40 + len];
-        let ip = IpHeader {
-            addresses,
-            protocol: PROTOCOL_TCP,
-            hop_limit: 64,
-            traffic_class: 0,
-            ident: 0,
-            payload_len: 20 + len as u16,
-        };
-        ip.emit(&mut packet);
-        header.emit(&OptionBuf::default(), &mut packet[20..]);
-        let sum = checksum_full(&addresses, &packet[20..], &[]);
-        packet[36..38].copy_from_slice(&sum.to_be_bytes());
+        let packet = packet(is_sent, flags, numbers, window, len);
         let segment = Segment::parse(&packet);
         assert!(segment.as_ref().is_some_and(Segment::is_sound));
         let at = Instant::ZERO;

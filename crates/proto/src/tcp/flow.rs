@@ -25,7 +25,7 @@ use super::rtt::RttEstimator;
 use super::segment::{Outgoing, Segment};
 use super::time_wait::TimeWait;
 use super::usage::WindowUsage;
-use super::validation::Validation;
+use super::window_validation::Validation;
 use crate::config::{Keepalive, TcpConfig};
 use crate::counters::Counters;
 use crate::reassembly::Reassembly;
@@ -229,14 +229,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         };
         let cc = cc::by_name(params.congestion_control, initial)
             .unwrap_or_else(|| Box::new(cc::cubic::Cubic::new(initial)));
-        let mut rtt = RttEstimator::new();
-        match agreed.rtt {
-            Some(sample) => rtt.on_sample(sample, now),
-            None => rtt.on_unmeasured_handshake(),
-        }
         let snd_una = agreed.iss + 1;
         let rcv_nxt = agreed.irs + 1;
-        Self {
+        let mut flow = Self {
             iss: agreed.iss,
             irs: agreed.irs,
             snd: SendHalf {
@@ -277,7 +272,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             stamps: agreed.timestamps.map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),
             sack: agreed.sack,
             ecn: agreed.ecn.then(|| EcnState::new(agreed.iss)),
-            rtt,
+            rtt: RttEstimator::new(),
             recovery: Recovery::new(snd_una),
             cc,
             passive_close: false,
@@ -288,7 +283,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             keepalive: None,
             is_unreachable: false,
             totals: FlowTotals::default(),
-        }
+        };
+        flow.end_handshake(now, agreed.rtt);
+        flow
     }
 
     /// The RFC's name for where the flow is.
@@ -490,7 +487,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.rtt = RttEstimator::new();
     }
 
-    /// The handshake of such a flow is over, with its round trip, where that is known.
+    /// The handshake is over, with its round trip, where that is known.
     pub fn end_handshake(&mut self, now: Instant, rtt: Option<Duration>) {
         match rtt {
             Some(sample) => self.rtt.on_sample(sample, now),

@@ -26,4 +26,4 @@ mod spurious;
 pub mod time_wait;
 mod timers;
 mod usage;
-mod validation;
+mod window_validation;

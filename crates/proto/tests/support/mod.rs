@@ -235,7 +235,16 @@ impl World {
     /// A connection, established at both ends.
     pub fn establish(&mut self) -> (ConnectionId, ConnectionId) {
         let listener = self.listen();
-        let client = self.connect();
+        self.establish_with(listener, &ConnectOptions::new(SocketAddr::new(server_ip(0), 80)))
+    }
+
+    /// The same, to `listener` and as `options` ask for it.
+    pub fn establish_with(
+        &mut self,
+        listener: ListenerId,
+        options: &ConnectOptions,
+    ) -> (ConnectionId, ConnectionId) {
+        let client = self.client.connect(self.now, options).unwrap();
         let mut server = None;
         assert!(self.run_until(secs(20), |w| {
             server = server.or_else(|| w.server.accept(listener));

@@ -1,6 +1,10 @@
 //! Generated data: a stream that follows from its seed, and a buffer that tells its place.
 
-/// An endless stream of octets without period; the same seed gives the same stream.
+/// An endless stream of characters from space to underscore without period; the same seed gives the same
+/// stream.
+///
+/// No character is outside of that range, so that what reads a capture of them does not take them for one
+/// of the binary protocols that it guesses from a few octets.
 #[derive(Clone, Debug)]
 pub(crate) struct Generator {
     state: u64,
@@ -17,7 +21,7 @@ impl Generator {
     pub(crate) fn fill(&mut self, buf: &mut [u8]) {
         for octet in buf {
             if self.used == self.word.len() {
-                self.word = self.next().to_le_bytes();
+                self.word = self.next().to_le_bytes().map(|octet| b' ' + octet % 64);
                 self.used = 0;
             }
             *octet = self.word[self.used];

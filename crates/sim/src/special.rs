@@ -12,6 +12,7 @@
 //! | routers | a router that says what is too large, of packets that it gets a second time, long after |
 //! | idle | long silence, and keepalive |
 //! | shut | readers so slow that the window closes, and updates that are lost |
+//! | ends | many short connections whose ends travel alone and are lost |
 
 use polytcp_proto::{sched, tcp};
 
@@ -35,7 +36,7 @@ pub(crate) fn world(seed: u64) -> Option<Scenario> {
         return None;
     }
     let mut draw = Draw::new(seed ^ 0x7370_6563_6961_6c00);
-    Some(match draw.rng.below(13) {
+    Some(match draw.rng.below(14) {
         0..=2 => clean(&mut draw, seed),
         3..=4 => damage(&mut draw, seed),
         5 => fast_open(&mut draw, seed),
@@ -45,6 +46,7 @@ pub(crate) fn world(seed: u64) -> Option<Scenario> {
         10 if draw.chance(50) => proxy(&mut draw, seed),
         10 => idle(&mut draw, seed),
         11 => shut(&mut draw, seed),
+        12 => ends_alone(&mut draw, seed),
         _ if draw.chance(50) => routers(&mut draw, seed),
         _ => size(&mut draw, seed),
     })
@@ -392,4 +394,17 @@ fn shut(draw: &mut Draw, seed: u64) -> Scenario {
         events,
         ..scenario("a window that closes", seed, hosts, links, vec![traffic], ends(Ending::Complete))
     }
+}
+
+fn ends_alone(draw: &mut Draw, seed: u64) -> Scenario {
+    let mut links = links(draw, &[8]);
+    links[0].shape.loss = Some(Share(draw.between(20_000, 50_000) as u32));
+    // The end comes behind data that have left already, and the other host has nothing to send before it: no
+    // acknowledgement of anything else brings it again.
+    let size = |draw: &mut Draw| Size(draw.between(1, 3_000));
+    let mut traffic = traffic(Load::HalfClose { up: size(draw), down: size(draw) });
+    traffic.connections = draw.between(10, 30);
+    traffic.every = Span::millis(draw.between(0, 50));
+    traffic.tcp = draw.chance(15);
+    scenario("ends that travel alone", seed, hosts(1), links, vec![traffic], ends(Ending::Complete))
 }

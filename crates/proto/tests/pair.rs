@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::num::NonZeroU32;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use polytcp_netem::LinkConfig;
@@ -417,6 +419,35 @@ fn both_directions_at_once_over_lossy_paths() {
 
 /// While large segments are under way on a fast path, small writes gather to several of them: a peer that has
 /// nothing else to do is woken once for all.
+/// A window of octets is no number of full segments; what is left of it waits for more.
+#[test]
+fn while_more_waits_only_full_segments_leave() {
+    const BLOCK: u64 = 65_536;
+    for protocol in [Protocol::Mptcp, Protocol::Tcp] {
+        let config = HostConfig::default();
+        let link = with_loss(mbit(20, 15), 0.5);
+        let mut world = World::with_segments(65_535, 9, &[link, link], config.clone(), config);
+        world.endpoints(EndpointFlags::SUBFLOW);
+        let listener = world.listen();
+        let options = ConnectOptions { protocol, ..ConnectOptions::new((server_ip(0), 80).into()) };
+        let ids = world.establish_with(listener, &options);
+        // Timestamps, and with MPTCP the largest DSS.
+        let mss = if protocol == Protocol::Mptcp { 1420 } else { 1448 };
+        let seen = Rc::new(Cell::new([0_u64; 2]));
+        let tally = seen.clone();
+        world.filter = Box::new(move |_, _, _, packet| {
+            let [small, full] = tally.get();
+            let len = packet.payload.len() as u64;
+            tally.set([small + u64::from(!len.is_multiple_of(mss)), full + len / mss]);
+            true
+        });
+        let report = world.transfer(Side::Client, ids, 200 * BLOCK, secs(60));
+        assert_eq!(report.received, 200 * BLOCK);
+        let [small, full] = seen.get();
+        assert!(small * 10 < full, "{small} small ones and {full} full ones");
+    }
+}
+
 #[test]
 fn small_writes_on_a_fast_path_leave_in_batches() {
     let config = HostConfig::default();

@@ -100,7 +100,9 @@ impl Connection {
             }
             return false;
         }
-        let max = room.max(u32::from(mss)).min(flow.run_bytes(mss)).min(RUN_BYTES_MAX);
+        let unsent = self.data.snd.buffer.unsent();
+        let max = whole_segments(room.max(u32::from(mss)).min(RUN_BYTES_MAX), mss, unsent);
+        let max = max.min(flow.run_bytes(mss));
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         flow.queue(cut.bytes, self.data.take_infinite(ctx.counters));
         self.note_cut(ctx.now, cut.dsn, mss);
@@ -252,7 +254,8 @@ impl Connection {
         let first = ssn == Ssn(1) && matches!(subflow.mp.confirmation, Confirmation::CapableClient);
         let burst = if first { u32::from(mss) } else { flow.run_bytes(mss) };
         let room = flow.room(ctx.now).max(u32::from(mss));
-        let max = max_bytes.min(window_left).min(burst).min(room).min(RUN_BYTES_MAX);
+        let max = max_bytes.min(room).min(RUN_BYTES_MAX);
+        let max = whole_segments(max, mss, self.data.snd.buffer.unsent()).min(burst).min(window_left);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         let len = cut.bytes.len() as u32;
         let fin = self.data.snd.fin_is_next() && !first;
@@ -324,6 +327,14 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// Octets of a run that may have `max` of `unsent` ones: a segment does not go on in the next run, so that one which
+/// more follows ends with a full one. Windows of octets would otherwise end with a small segment each, where Linux,
+/// which counts segments, sends none.
+fn whole_segments(max: u32, mss: u16, unsent: u64) -> u32 {
+    let mss = u32::from(mss);
+    if unsent <= u64::from(max) || max < mss { max } else { max - max % mss }
 }
 
 fn view_of(now: Instant, index: usize, subflow: &Subflow, flow: &SubflowFlow) -> SubflowView {

@@ -79,10 +79,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.limit_to(mss);
     }
 
-    /// Octets that a run should have for this flow: a burst, or what a probe that is due takes.
+    /// Octets that a run should have for this flow: a burst of full segments, or what a probe that is due takes.
     pub fn run_bytes(&self, mss: u16) -> u32 {
         let wanted = self.snd.path.search.as_ref().map_or(0, |search| search.wanted);
-        self.burst_bytes(mss).max(u32::from(mss) + u32::from(wanted))
+        let burst = self.burst_bytes(mss);
+        let whole = burst - burst % u32::from(mss);
+        if wanted == 0 { whole } else { burst.max(u32::from(mss) + u32::from(wanted)) }
     }
 
     /// A probe, if one is due and the flow can spare it.

@@ -92,7 +92,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         let room = self.cwnd_room().min(self.window_room());
         let room = room.saturating_sub(self.snd.queued_bytes);
-        if room < u32::from(self.snd.mss) && self.snd.board.in_flight() > 0 { 0 } else { room }
+        let is_idle = self.snd.board.in_flight() == 0 && self.snd.queued_bytes == 0;
+        if room < u32::from(self.snd.mss) && !is_idle { 0 } else { room }
     }
 
     /// The owner has data that it did not give; perhaps the congestion window kept it back, perhaps pacing.

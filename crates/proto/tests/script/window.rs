@@ -89,6 +89,15 @@ fn a_full_segment_leaves_at_once_behind_many_others() {
     s.sends(bulk(1 + 6 * 1432, 1, 1432).map(1 + 6 * 1432));
 }
 
+/// Ten segments of 1,460 octets are more than ten of what options leave of them, and less than eleven.
+#[test]
+fn the_initial_window_is_ten_full_segments_and_no_small_one() {
+    let mut s = Script::accepted();
+    s.writes_bulk(0, 20 * 1432);
+    assert_eq!(s.drain_lens(), [1432; 10]);
+    s.sends_nothing();
+}
+
 /// Its retransmission has a lower number than what came before, and the newest acknowledgement and window.
 #[test]
 fn a_retransmission_of_the_peer_that_acknowledges_more_brings_its_window() {

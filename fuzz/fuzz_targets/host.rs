@@ -146,7 +146,9 @@ impl Net {
     }
 
     fn connect(&mut self, protocol: Protocol) {
-        if self.open[0].len() >= 4 {
+        // A closed one goes on for up to a minute, which here may be no time at all.
+        let goes_on = self.hosts.iter().map(|host| host.accounting().connections).max();
+        if self.open[0].len() >= 4 || goes_on >= Some(CONNECTIONS_MAX / 2) {
             return;
         }
         let remote = "10.0.0.1:80".parse().expect("an address");

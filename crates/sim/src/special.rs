@@ -318,7 +318,7 @@ fn idle(draw: &mut Draw, seed: u64) -> Scenario {
         request: Size(100),
         response: Size(5_000),
         count: draw.between(2, 4),
-        think: Span::millis(draw.between(8_000, 200_000)),
+        think: Span::millis(draw.between(8_000, 180_000)),
     };
     let mut traffic = traffic(load);
     traffic.tcp = draw.chance(50);

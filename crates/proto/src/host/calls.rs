@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::num::NonZeroU8;
 
 use super::ip_counters::{Family, IpEvent, count_ip};
-use super::passive::{Listener, timeouts_within};
+use super::listener::{Listener, timeouts_within};
 use super::socket::{
     CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo, ListenError, ListenOptions,
     ListenerId, Protocol, ReadOutcome, Readiness, Subflows,

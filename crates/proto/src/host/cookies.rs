@@ -10,8 +10,10 @@ use alloc::vec;
 use polytcp_wire::mptcp::{Join, MptcpOption};
 use polytcp_wire::tcp_option::TcpOption;
 
-use super::passive::{Arrival, JoinRequest, Purpose, acked_key};
+use super::join::JoinRequest;
+use super::passive::{Arrival, Purpose};
 use super::socket::Protocol;
+use super::third_ack::acked_key;
 use super::{FourTuple, Host};
 use crate::config::{Ecn, SynCookies};
 use crate::mptcp::hook::{reset_reason, understood_capable};

@@ -13,7 +13,8 @@ use polytcp_wire::tcp_options::FastOpenCookie;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::passive::{Arrival, Purpose, acked_key};
+use super::passive::{Arrival, Purpose};
+use super::third_ack::acked_key;
 use super::{ConnectionId, Event, FlowRef, FourTuple, Host, ListenerId};
 use crate::config::fastopen;
 use crate::host::socket::ConnectionError;

@@ -13,7 +13,10 @@
 //! | [`socket`] | the vocabulary of the socket calls |
 //! | `calls` | the socket calls |
 //! | `demux` | from a packet to its connection |
-//! | `passive` | listeners and handshakes of peers that connect |
+//! | `handshake` | what handshakes begin with: options, numbers, keys |
+//! | `listener` | listeners, and which SYN one takes |
+//! | `passive`, `third_ack` | requests of peers that connect, and what becomes of them |
+//! | `join` | MP_JOIN at a listener |
 //! | `fast_open` | TCP Fast Open: whose cookies we have, whose data we take |
 //! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
 //! | `blackhole` | networks that swallow MP_CAPABLE |
@@ -31,14 +34,18 @@ mod demux;
 pub mod drive;
 mod emit;
 mod fast_open;
+mod handshake;
 pub mod interface;
 mod ip_counters;
+mod join;
+mod listener;
 mod passive;
 mod path_mtus;
 mod paths;
 mod port_endpoints;
 pub mod ports;
 pub mod socket;
+mod third_ack;
 pub mod wheel;
 
 use alloc::boxed::Box;
@@ -65,7 +72,8 @@ use cookies::JoinCookies;
 use fast_open::{FastOpenKeys, KnownServers};
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
-use passive::{HalfOpen, Listener};
+use listener::Listener;
+use passive::HalfOpen;
 use ports::EphemeralPorts;
 pub use socket::*;
 use wheel::TimerWheel;

@@ -240,6 +240,7 @@ impl Host {
             if connection.data.mode == Mode::Plain {
                 return;
             }
+            connection.pm.on_withdrawn(AddressId(*wire_id));
             let gone: Vec<u32> =
                 connection.subflows.iter().filter(|s| s.mp.remote_id.0 == *wire_id).map(|s| s.id).collect();
             if !gone.is_empty() && *wire_id != 0 {

@@ -5,7 +5,7 @@
 
 use core::net::SocketAddr;
 
-use super::passive::Listener;
+use super::listener::Listener;
 use super::socket::{ListenError, ListenOptions, ListenerId, Protocol};
 use super::{FourTuple, Host};
 use crate::mptcp::connection::Connection;

@@ -110,9 +110,28 @@ pub struct ConnectionState {
     pub announcing: Option<Announcement>,
     /// Announcements of the peer that led to a subflow.
     pub add_addr_accepted: u32,
+    /// What the peer withdrew and began no join from since: the third ACK of an older join comes too late.
+    withdrawn: Vec<AddressId>,
 }
 
 impl ConnectionState {
+    /// The peer withdraws `id` (RFC 8684 §3.4.2).
+    pub fn on_withdrawn(&mut self, id: AddressId) {
+        if !self.withdrawn.contains(&id) {
+            self.withdrawn.push(id);
+        }
+    }
+
+    /// The peer begins a join from `id`.
+    pub fn on_join_begun(&mut self, id: AddressId) {
+        self.withdrawn.retain(|other| *other != id);
+    }
+
+    /// `id` was withdrawn, and no join began from it since.
+    pub fn is_withdrawn(&self, id: AddressId) -> bool {
+        self.withdrawn.contains(&id)
+    }
+
     fn use_endpoint(&mut self, id: AddressId) {
         self.used.push(id);
         self.local_used += 1;

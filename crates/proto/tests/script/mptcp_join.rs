@@ -189,6 +189,19 @@ fn a_withdrawn_address_closes_its_subflow() {
     s.receives(data(1, 1, b"hello").map(1)).sends(ack(1, 6).dack(6)).reads(b"hello");
 }
 
+/// Its third ACK was held up on a path that did not work; data would go to an address that is gone.
+#[test]
+fn a_join_whose_address_is_withdrawn_before_its_third_ack_is_reset_and_a_new_one_is_not() {
+    let mut s = Script::accepted();
+    let sf = s.add_line(1, 2000);
+    s.receives(syn().on(sf).mss(1460).join_syn(1)).sends(syn_ack().on(sf).join_syn_ack());
+    s.receives(ack(1, 1).dack(1).remove_addr(&[1])).sends_nothing();
+    s.receives(ack(1, 1).on(sf).join_ack()).sends(rst(1).on(sf).tcprst(3));
+    assert_eq!(subflows(&s), 1);
+    s.joined_by_peer(1);
+    assert_eq!(subflows(&s), 2);
+}
+
 #[test]
 fn a_withdrawal_of_an_unknown_address_does_nothing() {
     let mut s = Script::accepted();

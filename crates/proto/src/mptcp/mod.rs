@@ -9,7 +9,9 @@
 //! | [`recv`], [`pieces`] | the data-level receiver | 3.3 |
 //! | [`subflow`] | what is kept for each subflow | 3.2 |
 //! | [`hook`] | options and payload between a flow and the data level | 3.3 to 3.8 |
-//! | [`connection`] | the whole: subflows, data, ends | |
+//! | [`connection`] | the whole: its parts, and how it begins | |
+//! | `input` | what arrives for it | |
+//! | `ends` | how it and its subflows end | 3.3.3, 3.5, 3.6 |
 //! | `calls` | what the application does with it | |
 //! | [`handshake`] | MP_CAPABLE and MP_JOIN of subflows that we open | 3.1, 3.2 |
 //! | [`fallback`] | every way back to plain TCP, MP_FAIL | 3.7 |
@@ -21,9 +23,11 @@ mod calls;
 pub mod checksum;
 pub mod connection;
 mod deliver;
+mod ends;
 pub mod fallback;
 pub mod handshake;
 pub mod hook;
+mod input;
 pub mod key;
 pub mod mapping;
 mod memory;

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use polytcp_proto::host::drive::{self, Outputs};
+use polytcp_proto::host::{Event, Host};
 use polytcp_proto::mptcp::key::Key;
 use polytcp_proto::packet::{InterfaceId, Received, Transmit};
+use polytcp_proto::pm::command::PmEvent;
 use polytcp_proto::time::{Duration, Instant};
 use polytcp_wire::ip::{self, PROTOCOL_TCP};
 use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption};
@@ -27,18 +30,20 @@ impl Script {
         self
     }
 
-    /// The host takes two segments before it sends anything.
+    /// Two segments wait for the host together, as at a driver that comes late ([`drive::round`]).
     #[track_caller]
     pub fn receives_both(&mut self, first: Seg, second: Seg) -> &mut Self {
         self.sends_nothing();
-        let now = self.now;
-        for seg in [first, second] {
+        let packets = [first, second].map(|seg| {
             let (sf, packet) = self.build(&seg);
             self.note(format_args!("< sf{sf} {seg:?}"));
-            let path = self.lines[sf].path;
-            self.host.handle_packet(now, InterfaceId(path as u32), packet);
-        }
-        self.collect();
+            (InterfaceId(self.lines[sf].path as u32), packet)
+        });
+        let mut sent = Collected::default();
+        let settled = drive::round(&mut self.host, self.now, packets, &mut sent);
+        assert!(!settled.held_back, "there was room");
+        self.pm_events.append(&mut sent.pm_events);
+        sent.packets.into_iter().for_each(|packet| self.see(packet));
         self
     }
 
@@ -228,6 +233,29 @@ impl Script {
         let text = self.describe(&seen);
         self.note(format_args!("> {text}"));
         self.out.push_back(seen);
+    }
+}
+
+/// What a round of the driver's loop brought.
+#[derive(Default)]
+struct Collected {
+    packets: Vec<Transmit>,
+    pm_events: Vec<PmEvent>,
+}
+
+impl Outputs for Collected {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn transmit(&mut self, packet: Transmit) {
+        self.packets.push(packet);
+    }
+
+    fn event(&mut self, _: &Host, _: Event) {}
+
+    fn pm_event(&mut self, event: &PmEvent) {
+        self.pm_events.push(event.clone());
     }
 }
 

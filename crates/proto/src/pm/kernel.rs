@@ -505,6 +505,20 @@ mod tests {
     }
 
     #[test]
+    fn an_identifier_in_use_is_passed_over_after_the_wrap() {
+        let mut pm = KernelPm::new(2, 0);
+        add(&mut pm, "10.0.1.2", EndpointFlags::SUBFLOW);
+        let last = Endpoint::new(ip("10.0.2.2"), EndpointFlags::SUBFLOW);
+        let last = Endpoint { id: Some(AddressId(255)), ..last };
+        pm.command(&PmCommand::AddAddr(last)).expect("free");
+        add(&mut pm, "10.0.3.2", EndpointFlags::SUBFLOW);
+        let (reply, _) = pm.command(&PmCommand::DumpAddr { token: None }).expect("list");
+        let PmReply::Endpoints(list) = reply else { panic!("a list") };
+        let ids: Vec<_> = list.iter().filter_map(|e| e.id).map(|id| id.0).collect();
+        assert_eq!(ids, [1, 255, 2]);
+    }
+
+    #[test]
     fn a_client_opens_subflows_up_to_the_limit_and_a_server_none() {
         let mut pm = KernelPm::new(1, 0);
         for i in 0..3 {

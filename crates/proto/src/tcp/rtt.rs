@@ -308,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn a_later_sample_counts_a_quarter_in_the_variation_and_then_an_eighth_in_the_mean() {
+        let mut estimator = RttEstimator::new();
+        estimator.on_sample(ms(400), Instant::ZERO);
+        estimator.on_sample(ms(800), Instant::from_millis(400));
+        // From the old mean: 200 + (400 - 200) / 4.
+        assert_eq!((estimator.rttvar(), estimator.srtt()), (Some(ms(250)), Some(ms(450))));
+        estimator.on_sample(ms(400), Instant::from_millis(800));
+        // 250 - (250 - 50) / 4, and 450 - 50 / 8.
+        let mean = Duration::from_micros(443_750);
+        assert_eq!((estimator.rttvar(), estimator.srtt()), (Some(ms(200)), Some(mean)));
+    }
+
+    #[test]
     fn a_faster_path_hardly_raises_the_variation() {
         let mut slower = RttEstimator::new();
         let now = feed(&mut slower, ms(500), 100, Instant::ZERO);

@@ -31,6 +31,22 @@ fn a_user_timeout_longer_than_all_retransmissions_is_waited_for() {
 }
 
 #[test]
+fn a_host_says_after_how_many_retransmissions_a_flow_is_given_up() {
+    for retries in [1, 3] {
+        let mut config = config();
+        config.tcp.retries2 = retries;
+        let mut s = Script::accepted_plain_with(config);
+        s.writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+        s.idles(secs(2_000));
+        s.reads_error(timed_out());
+        let count = |name| s.host.counters().get(name).unwrap();
+        // One more timeout finds that enough was sent again; a tail loss probe is none of them.
+        assert_eq!(count("TcpExtTCPTimeouts"), u64::from(retries) + 1);
+        assert_eq!(count("TcpRetransSegs") - count("TcpExtTCPLossProbes"), u64::from(retries));
+    }
+}
+
+#[test]
 fn an_acknowledgement_starts_the_user_timeout_anew() {
     let mut s = Script::accepted_plain();
     s.user_timeout(secs(3)).nodelay().writes(b"one").sends(data(1, 1, b"one"));

@@ -79,6 +79,19 @@ fn a_full_segment_does_not_wait_for_a_small_one() {
     s.after(ms(1)).writes_bulk(1434, 1432).sends(bulk(1435, 1, 1432).map(1435));
 }
 
+#[test]
+fn what_is_left_of_the_congestion_window_is_not_filled_with_a_part_of_a_segment() {
+    let mut s = Script::accepted_plain();
+    s.nodelay().writes(b"a small one").sends(data(1, 1, b"a small one"));
+    s.writes_bulk(11, 20 * 1460);
+    for i in 0..9 {
+        s.until_sent(ms(100)).expect("the window has room");
+        s.sends(bulk(12 + i * 1460, 1, 1460));
+    }
+    // Room for 1,449 octets is left.
+    assert_eq!(s.until_sent(ms(1)), None);
+}
+
 /// Several are gathered only where segments are so large that they mean a very fast path.
 #[test]
 fn a_full_segment_leaves_at_once_behind_many_others() {

@@ -115,8 +115,13 @@ fn a_fin_out_of_order_waits_for_what_is_before_it() {
 fn an_unanswered_flow_is_given_up_after_fifteen_time_outs() {
     let mut s = Script::accepted_plain();
     s.writes(b"anyone?").sends(data(1, 1, b"anyone?"));
+    // RFC 9293 §3.8.3 asks for 100 s at least.
+    s.idles(secs(100));
+    assert!(s.is_open());
     s.idles(secs(2_000));
     s.reads_error(CallError::Failed(ConnectionError::TimedOut));
+    // The sixteenth finds that fifteen did not help.
+    assert_eq!(s.host.counters().get("TcpExtTCPTimeouts"), Some(16));
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::quantity::{Rate, Share, Size, Span};
 use crate::scenario::{Action, EventSpec, HostSpec, LinkSpec, Load, Scenario, Shape, TrafficSpec};
 use crate::special;
 
+/// How long a lossy link may be cut in all, in a world that has to complete.
+const OUTAGE_MAX: Span = Span::millis(5_000);
 /// Share of calm worlds among the general ones, in percent.
 const CALM_PERCENT: u64 = 57;
 /// Share of calm worlds that are made such that they have to fill their links, in percent.
@@ -125,6 +127,11 @@ impl Draw {
         let mut boxes = links.iter().flat_map(|link| link.boxes.iter().chain(&link.far_boxes));
         if events.iter().any(adds) && boxes.any(takes_mappings) {
             // As with several links: see `one_sided`.
+            self.at_best(Ending::MayFail);
+        }
+        if links.iter().any(|link| is_lossy(&link.shape) && silence(&events, &link.name) > OUTAGE_MAX) {
+            // Timeouts are 20 s apart after it. If the next retransmission is lost as well, the one after that comes when
+            // who has closed has given up after 60 s, as Linux does.
             self.at_best(Ending::MayFail);
         }
         let count = |action| events.iter().filter(|event| event.action == action).count();
@@ -426,6 +433,21 @@ impl Draw {
         }
         events
     }
+}
+
+fn is_lossy(shape: &Shape) -> bool {
+    shape.loss.is_some() || shape.bursts.is_some() || shape.corrupt.is_some()
+}
+
+/// For how long a link is cut in all, where it is mended.
+fn silence(events: &[EventSpec], link: &str) -> Span {
+    let times = |action: Action| {
+        events
+            .iter()
+            .filter(move |event| event.link == link && event.action == action)
+            .map(|event| event.at.0)
+    };
+    Span(times(Action::Restore).zip(times(Action::Cut)).map(|(back, cut)| back.saturating_sub(cut)).sum())
 }
 
 /// Data can arrive without its mapping.

@@ -260,12 +260,15 @@ impl HostView {
         if is_new {
             flow.owed_since = Some(at);
         }
+        // Before the window: dropped with its options, such as one that a FIN of its sender has overtaken.
+        let end = header.seq.wrapping_add(segment.payload.len() as u32);
+        let is_behind = flow.last_ack.is_some_and(|ack| ack.wrapping_sub(end).wrapping_sub(1) < 1 << 31);
         let connection = flow.connection;
         // Who waits for the keys still drops what comes before them.
         let knows =
             connection.and_then(|place| self.connections.get(place)).is_some_and(|k| k.remote.is_some());
         for option in segment.tcp.options.mptcp.iter() {
-            if let (MptcpOption::RemoveAddr(ids), true) = (option, is_own && knows) {
+            if let (MptcpOption::RemoveAddr(ids), true) = (option, is_own && knows && !is_behind) {
                 let gone = |flow: &&mut Flow| {
                     flow.connection == connection
                         && flow.remote_id.is_some_and(|id| ids.as_slice().contains(&id))

@@ -19,6 +19,9 @@ const INITIAL_SEGMENTS: u64 = 10;
 /// Windows that a send buffer holds: one on its way, and one that follows while its acknowledgements come in.
 const WINDOWS: u64 = 2;
 
+/// How long an estimate of the round trip is believed before it is asked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// What the buffers of one connection may become, and what they follow.
 #[derive(Debug)]
 pub(super) struct Tuning {
@@ -48,7 +51,7 @@ struct ReadRate {
     /// Octets read since then.
     bytes: u64,
     since: Instant,
-    /// Before that it need not be looked at again.
+    /// Before that it need not be looked at again. No round trip ahead: the estimate may fall meanwhile.
     until: Instant,
     /// The most that was read in one round trip.
     most: u64,
@@ -74,8 +77,9 @@ impl ReadRate {
         if now < self.until {
             return None;
         }
-        self.until = self.since + rtt()?;
-        if now < self.until {
+        let over = self.since + rtt()?;
+        if now < over {
+            self.until = over.min(now + LOOK_AGAIN);
             return None;
         }
         let most = self.most.max(INITIAL_SEGMENTS * mss).max(1);
@@ -170,6 +174,15 @@ mod tests {
         let mut rate = ReadRate::default();
         assert_eq!(rate.on_read(at(1000), 40_000, MSS, || None), None);
         assert!(rate.on_read(at(1001), 1, MSS, || Some(Duration::from_millis(1))).is_some());
+    }
+
+    /// Else a first sample over the time before the sender had something to say stands for as long.
+    #[test]
+    fn a_round_trip_that_becomes_short_counts_at_once() {
+        let mut rate = ReadRate::default();
+        assert_eq!(rate.on_read(at(1000), 1, MSS, || Some(Duration::from_millis(500))), None);
+        assert_eq!(rate.on_read(at(1001), 40_000, MSS, || Some(Duration::from_millis(500))), None);
+        assert!(rate.on_read(at(1002), 1, MSS, || Some(Duration::from_millis(2))).is_some());
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 fin: false,
                 last_at: now,
                 full_segment: SMALLEST_FULL_SEGMENT,
-                rtt: ReceiveRtt::new(now, rcv_nxt + agreed.rcv_wnd),
+                rtt: ReceiveRtt::new(now, rcv_nxt + agreed.rcv_wnd, agreed.rtt),
             },
             acks: AckState::new(rcv_nxt),
             stamps: agreed.timestamps.map(|t| Stamps { offset: t.offset, recent: t.recent, recent_at: now }),

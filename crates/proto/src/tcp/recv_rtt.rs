@@ -11,6 +11,8 @@ use crate::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct ReceiveRtt {
     smoothed: Option<Duration>,
+    /// What the handshake took: the first echo may be of a time when the sender had nothing to say.
+    handshake: Option<Duration>,
     /// The echo that was measured last; each acknowledgement lets go many segments, of which the first counts.
     last_echo: u32,
     /// Where the window ends that was open at `since`.
@@ -19,8 +21,8 @@ pub(super) struct ReceiveRtt {
 }
 
 impl ReceiveRtt {
-    pub(super) fn new(now: Instant, window_end: SeqNum) -> Self {
-        Self { smoothed: None, last_echo: 0, window_end, since: now }
+    pub(super) fn new(now: Instant, window_end: SeqNum, handshake: Option<Duration>) -> Self {
+        Self { smoothed: None, handshake, last_echo: 0, window_end, since: now }
     }
 
     pub(super) fn smoothed(&self) -> Option<Duration> {
@@ -32,7 +34,7 @@ impl ReceiveRtt {
         if echo == core::mem::replace(&mut self.last_echo, echo) {
             return;
         }
-        self.smoothed = Some(match self.smoothed {
+        self.smoothed = Some(match self.smoothed.or(self.handshake) {
             Some(old) if age > old => old + (age - old) / 8,
             Some(_) | None => age,
         });
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_longer_round_trip_counts_for_an_eighth_and_a_shorter_one_at_once() {
-        let mut rtt = ReceiveRtt::new(Instant::ZERO, SeqNum(0));
+        let mut rtt = ReceiveRtt::new(Instant::ZERO, SeqNum(0), None);
         assert_eq!(rtt.smoothed(), None);
         rtt.on_echo(1, Duration::from_millis(20));
         rtt.on_echo(2, Duration::from_millis(100));
@@ -90,9 +92,16 @@ mod tests {
     }
 
     #[test]
+    fn a_first_echo_after_a_silence_is_a_longer_round_trip_than_that_of_the_handshake() {
+        let mut rtt = ReceiveRtt::new(Instant::ZERO, SeqNum(0), Some(Duration::from_millis(4)));
+        rtt.on_echo(1, Duration::from_millis(804));
+        assert_eq!(rtt.smoothed(), Some(Duration::from_millis(104)));
+    }
+
+    #[test]
     fn without_timestamps_the_fastest_window_counts() {
         let at = Instant::from_millis;
-        let mut rtt = ReceiveRtt::new(at(0), SeqNum(1000));
+        let mut rtt = ReceiveRtt::new(at(0), SeqNum(1000), Some(Duration::from_millis(1)));
         rtt.on_progress(at(10), SeqNum(999), SeqNum(5000));
         assert_eq!(rtt.smoothed(), None);
         rtt.on_progress(at(40), SeqNum(1000), SeqNum(5000));

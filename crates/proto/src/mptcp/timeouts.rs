@@ -207,6 +207,8 @@ impl Connection {
             return;
         }
         self.timing.last_stall = now;
+        // What moves need not be waited for longer each time.
+        self.timing.stalls = 1;
         let una = snd.buffer.snd_una();
         snd.reinject.insert(una, una + behind.min(STALL_RESEND_BYTES));
     }

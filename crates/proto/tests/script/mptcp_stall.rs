@@ -33,6 +33,21 @@ fn an_answer_that_moves_nothing_is_followed_by_a_wait() {
 }
 
 #[test]
+fn a_peer_that_falls_silent_again_and_again_is_not_waited_for_longer_each_time() {
+    let mut s = probed();
+    let mut waits = Vec::new();
+    let mut end = 8_401;
+    for moved in (1..=4).map(|n| n * 1_400 + 1) {
+        s.after(ms(1)).receives(ack(1, end).dack(moved));
+        end += s.drain_lens().iter().sum::<usize>() as u32;
+        s.receives(ack(1, end).dack(moved)).sends_nothing();
+        waits.push(s.until_sent(secs(1)).expect("it is asked again"));
+        end += s.drain_lens().iter().sum::<usize>() as u32;
+    }
+    assert!(waits.iter().all(|wait| *wait <= waits[0]), "{waits:?}");
+}
+
+#[test]
 fn what_is_still_under_way_is_waited_for() {
     let mut s = probed();
     s.after(ms(1)).receives(ack(1, 7_001).dack(1_401)).sends_nothing();

@@ -3,21 +3,24 @@
 //! [`Scenario::parse`] refuses unknown keys, bad values and names that lead nowhere with one line that has the
 //! place. A random world is a [`Scenario`] too, so that a failing one can be written down and read.
 
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+mod check;
+mod config;
+mod text;
 
-use polytcp_netem::{CodelConfig, GilbertElliott, LinkConfig, Order, QueueDiscipline};
-use polytcp_proto::config::{Ecn, HostConfig, MtuProbing, SynCookies, fastopen};
+use std::net::{IpAddr, SocketAddr};
+
 use polytcp_proto::host::{Cidr, Protocol};
-use polytcp_proto::pm::command::{Endpoint, EndpointFlags};
-use polytcp_proto::pm::kernel::{EXTRA_SUBFLOWS_MAX, LIMIT_MAX};
-use polytcp_proto::{sched, tcp};
 use serde::{Deserialize, Serialize};
 
 use crate::boxes::BoxSpec;
 use crate::expect::Expect;
 use crate::quantity::{Rate, Share, Size, Span};
 use crate::sysctl::Sysctls;
+use text::parse_cidr;
+pub(crate) use text::{parse_endpoint, parse_new_address};
+
+/// The port of the first traffic in a file.
+const PORT_FIRST: u16 = 8_000;
 
 /// A network, what happens in it, and what is expected of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -310,35 +313,6 @@ fn one() -> u64 {
     1
 }
 
-/// A text of an address and endpoint flags: `10.0.2.2 subflow backup`.
-pub(crate) fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
-    let mut words = text.split_whitespace();
-    let address = words.next().unwrap_or_default();
-    let address = address.parse().map_err(|_| format!("`{address}` is not an address"))?;
-    Ok(Endpoint::new(address, parse_flags(words)?))
-}
-
-/// An address with its prefix, and the flags of the endpoint that it becomes, if any are given.
-pub(crate) fn parse_new_address(text: &str) -> Result<(Cidr, Option<EndpointFlags>), String> {
-    let mut words = text.split_whitespace();
-    let cidr = parse_cidr(words.next().unwrap_or_default())?;
-    let flags = parse_flags(words)?;
-    Ok((cidr, (!flags.is_empty()).then_some(flags)))
-}
-
-fn parse_cidr(text: &str) -> Result<Cidr, String> {
-    text.parse().map_err(|fault| format!("`{text}`: {fault}"))
-}
-
-fn parse_flags<'a>(words: impl Iterator<Item = &'a str>) -> Result<EndpointFlags, String> {
-    let mut flags = EndpointFlags::NONE;
-    for word in words {
-        flags |= EndpointFlags::from_name(word)
-            .ok_or_else(|| format!("`{word}` is no flag: signal, subflow, backup, fullmesh or laminar"))?;
-    }
-    Ok(flags)
-}
-
 impl Scenario {
     /// Reads a scenario file.
     ///
@@ -357,77 +331,6 @@ impl Scenario {
     /// The scenario as a file.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).unwrap_or_else(|fault| format!("# cannot be written: {fault}\n"))
-    }
-
-    /// Whether all names lead somewhere and all texts can be read.
-    ///
-    /// # Errors
-    /// One line that names the item.
-    pub fn check(&self) -> Result<(), String> {
-        let at = |what: &str, place: usize, name: &str| {
-            let text = format!("{what} {} (`{name}`): ", place + 1);
-            move |fault: String| format!("{text}{fault}")
-        };
-        for (place, host) in self.hosts.iter().enumerate() {
-            let fail = at("host", place, &host.name);
-            if self.hosts[..place].iter().any(|other| other.name == host.name) {
-                return Err(fail("a second host of that name".to_owned()));
-            }
-            host.config().map_err(&fail)?;
-            for endpoint in &host.endpoints {
-                parse_endpoint(endpoint).map_err(&fail)?;
-            }
-        }
-        for (place, link) in self.links.iter().enumerate() {
-            let fail = at("link", place, &link.name);
-            if self.links[..place].iter().any(|other| other.name == link.name) {
-                return Err(fail("a second link of that name".to_owned()));
-            }
-            if link.between[0] == link.between[1] {
-                return Err(fail("it needs two different hosts".to_owned()));
-            }
-            for host in &link.between {
-                self.host(host).map_err(&fail)?;
-            }
-            if link.mtu.is_some_and(|mtu| mtu < MTU_MIN) {
-                return Err(fail(format!("mtu: at least {MTU_MIN}")));
-            }
-            self.addresses(place).map_err(&fail)?;
-            for spec in link.boxes.iter().chain(&link.far_boxes) {
-                spec.build(0).map_err(|fault| fail(format!("box {}: {fault}", spec.kind())))?;
-            }
-        }
-        for (place, traffic) in self.traffic.iter().enumerate() {
-            let fail = at("traffic", place, &traffic.name);
-            let hosts = [self.host(&traffic.from).map_err(&fail)?, self.host(&traffic.to).map_err(&fail)?];
-            if hosts[0] == hosts[1] {
-                return Err(fail("it needs two different hosts".to_owned()));
-            }
-            self.destination(place).map_err(&fail)?;
-            if traffic.connections > CONNECTIONS_MAX {
-                return Err(fail(format!("connections: at most {CONNECTIONS_MAX}")));
-            }
-            traffic.load.check().map_err(&fail)?;
-        }
-        for (place, event) in self.events.iter().enumerate() {
-            let fail = at("event", place, &event.link);
-            self.link(&event.link).map_err(&fail)?;
-            match &event.action {
-                Action::AddAddress(text) | Action::Roam(text) => {
-                    parse_new_address(text).map_err(&fail)?;
-                }
-                Action::Mtu(mtu) if *mtu < MTU_MIN => return Err(fail(format!("mtu: at least {MTU_MIN}"))),
-                Action::Mtu(_)
-                | Action::Cut
-                | Action::Restore
-                | Action::Down
-                | Action::Up
-                | Action::RemoveAddress(_)
-                | Action::Backup(_)
-                | Action::Shape(_) => {}
-            }
-        }
-        self.expect.check(self)
     }
 
     /// The place of a host.
@@ -472,132 +375,6 @@ impl Scenario {
     }
 }
 
-/// Least MTU: that of IPv6, and what a host takes.
-const MTU_MIN: u16 = 1_280;
-const PORT_FIRST: u16 = 8_000;
-const CONNECTIONS_MAX: u64 = 20_000;
-
-impl HostSpec {
-    /// The stack's configuration.
-    ///
-    /// # Errors
-    /// One line that names the key.
-    pub fn config(&self) -> Result<HostConfig, String> {
-        let mut config = HostConfig::default();
-        let named = |key: &str, name: &Option<String>, known: &[&str], into: &mut String| match name {
-            Some(name) if !known.contains(&name.as_str()) => {
-                Err(format!("{key}: `{name}` is none of {}", known.join(", ")))
-            }
-            Some(name) => {
-                into.clone_from(name);
-                Ok(())
-            }
-            None => Ok(()),
-        };
-        named(
-            "congestion_control",
-            &self.congestion_control,
-            tcp::cc::AVAILABLE,
-            &mut config.tcp.congestion_control,
-        )?;
-        named("scheduler", &self.scheduler, sched::AVAILABLE, &mut config.mptcp.scheduler)?;
-        let buffer = |key: &str, size: Option<Size>, into: &mut Option<NonZeroU32>| {
-            let Some(size) = size else { return Ok(()) };
-            let bytes = u32::try_from(size.0).ok().filter(|bytes| *bytes >= BUFFER_MIN);
-            let bytes = bytes.and_then(NonZeroU32::new);
-            *into = Some(bytes.ok_or_else(|| format!("{key}: from {}k to below 4G", BUFFER_MIN >> 10))?);
-            Ok::<_, String>(())
-        };
-        buffer("send_buffer", self.send_buffer, &mut config.tcp.send_buffer_bytes)?;
-        buffer("recv_buffer", self.recv_buffer, &mut config.tcp.recv_buffer_bytes)?;
-        config.tcp.pacing = self.pacing.unwrap_or(config.tcp.pacing);
-        config.mptcp.enabled = self.mptcp.unwrap_or(config.mptcp.enabled);
-        config.mptcp.subflows = self.subflows.unwrap_or(LIMIT_MAX);
-        config.mptcp.add_addr_accepted = self.add_addr_accepted.unwrap_or(LIMIT_MAX);
-        let most = EXTRA_SUBFLOWS_MAX;
-        if config.mptcp.subflows > most || config.mptcp.add_addr_accepted > most {
-            return Err(format!("subflows, add_addr_accepted: at most {most}"));
-        }
-        config.tcp.keepalive_idle = self.keepalive.map(Span::duration);
-        config.mptcp.checksum_enabled = self.checksum.unwrap_or(config.mptcp.checksum_enabled);
-        if let Some(syns) = self.syn_retrans_before_tcp_fallback {
-            config.mptcp.syn_retrans_before_tcp_fallback = syns;
-        }
-        config.tcp.ecn = match self.ecn {
-            None => config.tcp.ecn,
-            Some(0) => Ecn::Off,
-            Some(1) => Ecn::Request,
-            Some(2) => Ecn::Accept,
-            Some(_) => return Err("ecn: 0, 1 or 2".to_owned()),
-        };
-        if self.fast_open == Some(true) {
-            config.tcp.fastopen |= fastopen::CLIENT_ENABLE | fastopen::SERVER_ENABLE;
-        }
-        if self.syncookies == Some(true) {
-            config.tcp.syncookies = SynCookies::Always;
-        }
-        if self.mtu_probing == Some(true) {
-            config.tcp.mtu_probing = MtuProbing::OnBlackHole;
-        }
-        if let Some(within) = self.wrap_within {
-            let within = u32::try_from(within.0).ok().and_then(NonZeroU32::new);
-            let within = within.ok_or("wrap_within: from 1B to below 4G")?;
-            config.tcp.isn_near_wrap_bytes = Some(within);
-            // Keys are drawn until one fits: a small range takes long.
-            config.mptcp.idsn_near_wrap_bytes = Some(within.get().max(1 << 20));
-        }
-        self.sysctl.apply(&mut config).map_err(|fault| format!("sysctl: {fault}"))?;
-        Ok(config)
-    }
-}
-
-/// Below, a window cannot hold two full segments and their headers.
-const BUFFER_MIN: u32 = 16 << 10;
-
-impl LinkSpec {
-    /// The link of both directions, `up` first, when `shape` holds.
-    pub(crate) fn configs(&self, shape: Shape) -> [LinkConfig; 2] {
-        [self.up, self.down].map(|over| shape.over(over.unwrap_or_default()).config())
-    }
-}
-
-impl Shape {
-    /// This shape with what `over` gives in its place.
-    fn over(self, over: Self) -> Self {
-        Self {
-            rate: over.rate.or(self.rate),
-            delay: over.delay.or(self.delay),
-            jitter: over.jitter.or(self.jitter),
-            reorder: over.reorder.or(self.reorder),
-            loss: over.loss.or(self.loss),
-            bursts: over.bursts.or(self.bursts),
-            duplicate: over.duplicate.or(self.duplicate),
-            corrupt: over.corrupt.or(self.corrupt),
-            queue: over.queue.or(self.queue),
-            codel: over.codel.or(self.codel),
-        }
-    }
-
-    fn config(self) -> LinkConfig {
-        let nothing =
-            LinkConfig::new(self.rate.map_or(0, |rate| rate.0), self.delay.unwrap_or_default().duration());
-        LinkConfig {
-            jitter: self.jitter.unwrap_or_default().duration(),
-            order: if self.reorder == Some(true) { Order::Free } else { Order::Kept },
-            loss: self.loss.unwrap_or_default().ratio(),
-            burst_loss: self.bursts.map(|[begin, end]| GilbertElliott::bursts(begin.ratio(), end.ratio())),
-            duplicate: self.duplicate.unwrap_or_default().ratio(),
-            corrupt: self.corrupt.unwrap_or_default().ratio(),
-            queue_bytes: self.queue.map(|queue| queue.0),
-            discipline: match self.codel {
-                Some(true) => QueueDiscipline::Codel(CodelConfig::default()),
-                _ => QueueDiscipline::TailDrop,
-            },
-            ..nothing
-        }
-    }
-}
-
 impl TrafficSpec {
     pub(crate) fn protocol(&self) -> Protocol {
         if self.tcp { Protocol::Tcp } else { Protocol::Mptcp }
@@ -614,21 +391,5 @@ impl Load {
             Self::Request { .. } => "request",
             Self::Stream { .. } => "stream",
         }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        match self {
-            Self::Request { request, response, count, .. } => {
-                if request.0 == 0 || response.0 == 0 || *count == 0 {
-                    return Err("load: request, response and count are at least 1".to_owned());
-                }
-            }
-            Self::Stream { chunk, .. } if chunk.0 == 0 => return Err("load: chunk is at least 1B".to_owned()),
-            Self::Abort { after, down } if after > down => {
-                return Err("load: after is at most down".to_owned());
-            }
-            Self::Bulk { .. } | Self::HalfClose { .. } | Self::Abort { .. } | Self::Stream { .. } => {}
-        }
-        Ok(())
     }
 }

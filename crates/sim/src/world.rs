@@ -3,29 +3,27 @@
 //! Time jumps from one deadline to the next: of a packet, a box, a host's timer, a program, an event of the
 //! scenario. A host is driven by `polytcp_proto::host::drive`, as the running stack drives it.
 
+mod events;
+mod programs;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use polytcp_netem::middlebox::{Direction, Middlebox, Output, Split, SplitOptions};
 use polytcp_proto::host::drive::{self, Outputs};
-use polytcp_proto::host::{
-    ConnectOptions, ConnectionId, Event, Host, InterfaceConfig, LinkState, ListenOptions, ListenerId,
-};
+use polytcp_proto::host::{ConnectionId, Event, Host, InterfaceConfig, ListenOptions, ListenerId};
 use polytcp_proto::packet::{InterfaceId, Received, Transmit};
-use polytcp_proto::pm::command::{
-    AddressId, Endpoint, EndpointFlags, FlagsTarget, PmCommand, PmEvent, PmReply,
-};
+use polytcp_proto::pm::command::{PmCommand, PmEvent};
 use polytcp_proto::time::{Duration, Instant};
 use polytcp_wire::virtio::VnetHdr;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::path::{End, Path};
-use crate::program::{self, Outcome, Program};
+use crate::program::Program;
 use crate::quantity::Span;
-use crate::scenario::{Action, Load, Scenario, parse_endpoint, parse_new_address};
+use crate::scenario::{Scenario, parse_endpoint};
 use crate::tap::{Segment, Sighting, Tap};
 use crate::watch::Watchers;
 
@@ -419,159 +417,6 @@ impl World {
         }
     }
 
-    fn accept(&mut self, host: usize, listener: ListenerId) {
-        let Some((_, traffic)) = self.nodes[host].listeners.iter().copied().find(|(id, _)| *id == listener)
-        else {
-            return;
-        };
-        while let Some(id) = self.nodes[host].host.accept(listener) {
-            let remote = self.nodes[host].host.info(id).ok().map(|info| info.remote);
-            let waiting = |c: &Connection| {
-                let server = &c.programs[1];
-                c.traffic == traffic && server.id.is_none() && !server.outcome.is_over()
-            };
-            let by_address = self.connections.iter().position(|c| {
-                let client = &self.nodes[c.hosts[0]].host;
-                let local = c.programs[0].id.and_then(|id| client.info(id).ok()).map(|info| info.local);
-                waiting(c) && local.is_some() && local == remote
-            });
-            let Some(place) = by_address.or_else(|| self.connections.iter().position(waiting)) else {
-                // Its other end has gone, and a later one is not to be taken for it.
-                self.nodes[host].host.abort(self.now, id);
-                continue;
-            };
-            self.nodes[host].sockets.insert(id, Place { connection: place, side: 1 });
-            let connection = &mut self.connections[place];
-            connection.is_paired = by_address.is_some();
-            connection.programs[1].open(self.now, id);
-            self.ready.push(Place { connection: place, side: 1 });
-        }
-    }
-
-    fn start_connections(&mut self) {
-        for traffic in 0..self.starts.len() {
-            while self.starts[traffic].0 <= self.now
-                && self.starts[traffic].1 < self.scenario.traffic[traffic].connections
-            {
-                let spec = &self.scenario.traffic[traffic];
-                let (at, number) = self.starts[traffic];
-                self.starts[traffic] = (at + spec.every.duration(), number + 1);
-                let Ok(hosts) =
-                    self.scenario.host(&spec.from).and_then(|a| Ok([a, self.scenario.host(&spec.to)?]))
-                else {
-                    return;
-                };
-                let Ok(remote) = self.scenario.destination(traffic) else { return };
-                let mut programs = program::pair(spec, self.now);
-                let mut options = ConnectOptions::new(remote);
-                options.protocol = spec.protocol();
-                if spec.fast_open {
-                    options.data = programs[0].first_data();
-                }
-                let place = Place { connection: self.connections.len(), side: 0 };
-                let node = &mut self.nodes[hosts[0]];
-                match node.host.connect(self.now, &options) {
-                    Ok(id) => {
-                        programs[0].open(self.now, id);
-                        node.sockets.insert(id, place);
-                        self.open += 2;
-                    }
-                    Err(_) => {
-                        programs[0].outcome = Outcome::Failed("cannot connect");
-                        programs[1].outcome = Outcome::Absent;
-                    }
-                }
-                self.connections.push(Connection {
-                    traffic,
-                    number,
-                    hosts,
-                    started_at: self.now,
-                    programs,
-                    is_paired: false,
-                });
-                self.ready.push(place);
-                self.settle(hosts[0]);
-            }
-        }
-    }
-
-    fn drive_programs(&mut self) {
-        while let Some(place) = self.ready.pop() {
-            let connection = &mut self.connections[place.connection];
-            let host = connection.hosts[place.side];
-            let other = &connection.programs[1 - place.side];
-            let (peer_written, peer_script) =
-                (connection.is_paired.then_some(other.written), other.peer_script());
-            let program = &mut connection.programs[place.side];
-            if program.id.is_none() || program.outcome.is_over() {
-                continue;
-            }
-            let was = program.wake_at;
-            program.drive(self.now, &mut self.nodes[host].host, peer_written, &peer_script);
-            if let Some(at) = was {
-                self.alarms.remove(&(at, place));
-            }
-            if let Some(at) = program.wake_at {
-                self.alarms.insert((at, place), ());
-            }
-            if let Some(violation) = program.violation.take() {
-                let name = &self.scenario.traffic[connection.traffic].name;
-                self.violations.push(format!("{name} {}: {violation}", connection.number));
-            }
-            if program.outcome.is_over() {
-                self.end(place);
-            }
-            self.settle(host);
-        }
-    }
-
-    /// An end is over.
-    fn end(&mut self, place: Place) {
-        let connection = &mut self.connections[place.connection];
-        let took = Self::since_start(self.now).0 - Self::since_start(connection.started_at).0;
-        let program = &mut connection.programs[place.side];
-        if let Some(id) = program.id {
-            self.nodes[connection.hosts[place.side]].sockets.remove(&id);
-        }
-        self.open -= 1;
-        let is_whole = matches!(
-            self.scenario.traffic[connection.traffic].load,
-            Load::Bulk { .. } | Load::HalfClose { .. }
-        );
-        if is_whole && place.side == 0 && program.outcome.is_complete() {
-            program.latencies.push(Span(took));
-        }
-        // Who never was accepted will not be.
-        let [client, _] = &connection.programs;
-        let has_failed = client.outcome.is_over() && !client.outcome.is_complete();
-        let traffic = connection.traffic;
-        if has_failed {
-            self.give_up_waiting(place.connection);
-        }
-        // Behind a NAT a socket may have been taken for another one's: who fails then has a server, and one who
-        // completed waits for ever.
-        let of_traffic = |c: &&Connection| c.traffic == traffic;
-        let all_started = self.starts[traffic].1 >= self.scenario.traffic[traffic].connections;
-        let mut clients = self.connections.iter().filter(of_traffic);
-        if all_started && clients.all(|c| c.programs[0].outcome.is_over()) {
-            let is_mistaken = |c: &Connection| c.programs[1].id.is_some() && !c.is_paired;
-            if self.connections.iter().filter(of_traffic).any(is_mistaken) {
-                let places =
-                    (0..self.connections.len()).filter(|at| self.connections[*at].traffic == traffic);
-                places.collect::<Vec<_>>().into_iter().for_each(|at| self.give_up_waiting(at));
-            }
-        }
-    }
-
-    /// The server's end of a connection is not waited for any more, if it never was accepted.
-    fn give_up_waiting(&mut self, connection: usize) {
-        let server = &mut self.connections[connection].programs[1];
-        if server.id.is_none() && server.outcome == Outcome::Unfinished {
-            server.outcome = Outcome::Absent;
-            self.open -= 1;
-        }
-    }
-
     /// Buffers stay within their bounds.
     fn measure(&mut self, host: usize) {
         // Every connection is asked: not at every step where there are many.
@@ -593,123 +438,6 @@ impl World {
                 self.elapsed()
             ));
         }
-    }
-
-    fn do_events(&mut self) {
-        while let Some(place) = self.events.last().copied()
-            && START + self.scenario.events[place].at.duration() <= self.now
-        {
-            self.events.pop();
-            let event = self.scenario.events[place].clone();
-            let Ok(link) = self.scenario.link(&event.link) else { continue };
-            self.watchers.happens(link, &event.action);
-            self.act(link, &event.action);
-            self.watchers.happened(&event);
-        }
-    }
-
-    fn act(&mut self, link: usize, action: &Action) {
-        let spec = self.scenario.links[link].clone();
-        let Ok(host) = self.scenario.host(&spec.between[0]) else { return };
-        let interface = self.nodes[host].interfaces.iter().position(|at| *at == (link, End::First));
-        let interface = InterfaceId(interface.unwrap_or_default() as u32);
-        match action {
-            Action::Cut => self.paths[link].cut(),
-            Action::Restore => self.paths[link].restore(),
-            Action::Down => {
-                self.paths[link].cut();
-                self.nodes[host].host.set_link(self.now, interface, LinkState::Down);
-            }
-            Action::Up => {
-                self.paths[link].restore();
-                self.nodes[host].host.set_link(self.now, interface, LinkState::Up);
-            }
-            Action::AddAddress(text) => self.add_address(host, interface, text),
-            Action::RemoveAddress(address) => self.remove_address(host, interface, *address),
-            Action::Roam(text) => {
-                let held: Vec<IpAddr> = self.addresses_on(link);
-                // The new address first, so that the connection is never without one.
-                self.add_address(host, interface, text);
-                for address in held {
-                    self.remove_address(host, interface, address);
-                }
-            }
-            Action::Backup(address) => {
-                let target = FlagsTarget::Address { address: *address, port: None };
-                let command = PmCommand::SetFlags { target, flags: EndpointFlags::BACKUP };
-                // Refused where it is no endpoint any more.
-                let _ = self.nodes[host].host.command(self.now, &command);
-            }
-            Action::Shape(shape) => self.paths[link].reshape(self.now, &spec, *shape),
-            Action::Mtu(mtu) => {
-                for end in End::BOTH {
-                    let Ok(host) = self.scenario.host(&spec.between[end.index()]) else { continue };
-                    let node = &mut self.nodes[host];
-                    let interface =
-                        node.interfaces.iter().position(|at| *at == (link, end)).unwrap_or_default();
-                    node.host.set_mtu(self.now, InterfaceId(interface as u32), *mtu);
-                }
-            }
-        }
-        for host in 0..self.nodes.len() {
-            self.settle(host);
-        }
-    }
-
-    /// Addresses that the first host has on a link by now, as the scenario and its events gave them.
-    fn addresses_on(&self, link: usize) -> Vec<IpAddr> {
-        let mut held: Vec<IpAddr> =
-            self.scenario.addresses(link).map(|[first, _]| first.address).into_iter().collect();
-        for event in &self.scenario.events {
-            if START + event.at.duration() >= self.now || self.scenario.link(&event.link) != Ok(link) {
-                continue;
-            }
-            match &event.action {
-                Action::AddAddress(text) => {
-                    held.extend(parse_new_address(text).map(|(cidr, _)| cidr.address));
-                }
-                Action::Roam(text) => {
-                    held = parse_new_address(text).map(|(cidr, _)| cidr.address).into_iter().collect()
-                }
-                Action::RemoveAddress(address) => held.retain(|one| one != address),
-                Action::Cut
-                | Action::Restore
-                | Action::Down
-                | Action::Up
-                | Action::Backup(_)
-                | Action::Shape(_)
-                | Action::Mtu(_) => {}
-            }
-        }
-        held
-    }
-
-    fn add_address(&mut self, host: usize, interface: InterfaceId, text: &str) {
-        let Ok((cidr, flags)) = parse_new_address(text) else { return };
-        let host = &mut self.nodes[host].host;
-        host.add_address(self.now, interface, cidr);
-        if let Some(flags) = flags {
-            // An endpoint that is refused is one that the path manager has no room for.
-            let _ = host.command(self.now, &PmCommand::AddAddr(Endpoint::new(cidr.address, flags)));
-        }
-    }
-
-    /// As a network manager does: the endpoint goes with its address, and what the path manager has to say
-    /// leaves while the address is still there.
-    fn remove_address(&mut self, host: usize, interface: InterfaceId, address: IpAddr) {
-        let stack = &mut self.nodes[host].host;
-        let endpoints = match stack.command(self.now, &PmCommand::DumpAddr { token: None }) {
-            Ok(PmReply::Endpoints(endpoints)) => endpoints,
-            Ok(PmReply::Done | PmReply::Endpoint(_) | PmReply::Limits { .. }) | Err(_) => Vec::new(),
-        };
-        let command = match endpoints.iter().find(|e| e.address == address).and_then(|e| e.id) {
-            Some(id) => PmCommand::DelAddr { id, address: None },
-            None => PmCommand::DelAddr { id: AddressId(0), address: Some(address) },
-        };
-        // Refused where no connection has it.
-        let _ = stack.command(self.now, &command);
-        self.settle(host);
-        self.nodes[host].host.remove_address(self.now, interface, address);
     }
 }
 

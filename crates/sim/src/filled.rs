@@ -94,6 +94,7 @@ fn paths(world: &Scenario, is_down: bool, is_tcp: bool) -> Option<Paths> {
         let rates = configs.map(|config| config.rate_bits_per_sec.map_or(0, NonZeroU64::get));
         let [data, acks] = if is_down { [rates[1], rates[0]] } else { rates };
         let is_judged = configs.iter().all(is_even)
+            && link.traces().is_ok_and(|traces| traces == [None, None])
             && link.boxes.iter().chain(&link.far_boxes).all(is_free)
             && acks >= data / ACKS_ONE_IN;
         if !is_judged {
@@ -164,6 +165,7 @@ pub(crate) fn make(draw: &mut Draw, world: &mut Scenario) {
             jitter: link.shape.jitter.filter(|_| link.shape.reorder.is_none()),
             ..Shape::default()
         };
+        link.trace = None;
         // Whichever way the data goes.
         link.up = link
             .up

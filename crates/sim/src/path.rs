@@ -42,7 +42,7 @@ enum Side {
 }
 
 impl Path {
-    pub(crate) fn new(spec: &LinkSpec, seed: u64) -> Result<Self, String> {
+    pub(crate) fn new(now: Instant, spec: &LinkSpec, seed: u64) -> Result<Self, String> {
         let [up, down]: [LinkConfig; 2] = spec.configs(spec.shape);
         let chain = |specs: &[crate::boxes::BoxSpec], salt: u64| {
             let mut chain = Chain::new();
@@ -51,8 +51,12 @@ impl Path {
             }
             Ok::<_, String>(chain)
         };
+        let mut links = [Link::new(up, seed ^ 0x7570), Link::new(down, seed ^ 0x646f_776e)];
+        for (link, trace) in links.iter_mut().zip(spec.traces()?) {
+            link.follow(now, trace);
+        }
         Ok(Self {
-            links: [Link::new(up, seed ^ 0x7570), Link::new(down, seed ^ 0x646f_776e)],
+            links,
             near: chain(&spec.boxes, 0x6e65_6172_0000)?,
             far: chain(&spec.far_boxes, 0x0066_6172_0000)?,
             arrived: Vec::new(),

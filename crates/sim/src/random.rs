@@ -13,7 +13,9 @@ use crate::boxes::{BoxSpec, Ecn, StripFrom};
 use crate::expect::{Ending, Expect};
 use crate::filled;
 use crate::quantity::{Rate, Share, Size, Span};
-use crate::scenario::{Action, EventSpec, HostSpec, LinkSpec, Load, Scenario, Shape, TrafficSpec};
+use crate::scenario::{
+    Action, EventSpec, HostSpec, LinkSpec, Load, Scenario, Shape, TraceSpec, TraceStepSpec, TrafficSpec,
+};
 use crate::special;
 
 /// How long a lossy link may be cut in all, in a world that has to complete.
@@ -91,6 +93,8 @@ impl Draw {
         // By chances of its own: it is about the hosts' devices, not about the network.
         let mut devices = Prng::new(seed ^ 0x6465_7669_6365);
         links.iter_mut().for_each(|link| link.offload = devices.ratio(1, 3).then_some(true));
+        let mut radio = Prng::new(seed ^ 0x72_6164_696f);
+        links.iter_mut().for_each(|link| link.trace = radio.ratio(1, 10).then(|| fading(&mut radio)));
         for link in &mut links {
             if !self.is_calm {
                 link.boxes.extend(late.chance(8).then(|| late.one_sided(count)));
@@ -243,6 +247,9 @@ impl Draw {
             shape,
             up,
             down: None,
+            trace: None,
+            up_trace: None,
+            down_trace: None,
             boxes,
             far_boxes: Vec::new(),
         };
@@ -433,6 +440,23 @@ impl Draw {
         }
         events
     }
+}
+
+/// A link whose rate and delay come and go, as a radio's do. It is never silent for long.
+fn fading(radio: &mut Prng) -> TraceSpec {
+    let mut at = 0;
+    let mut steps = Vec::new();
+    for step in 0..2 + radio.below(5) {
+        let is_silent = step > 0 && radio.ratio(1, 4);
+        let mbit = [1, 2, 5, 10, 20, 50][radio.below(6) as usize];
+        steps.push(TraceStepSpec {
+            at: Span::millis(at),
+            rate: (!is_silent).then_some(Rate(mbit * 1_000_000)),
+            delay: radio.ratio(1, 2).then(|| Span::millis(radio.below(100))),
+        });
+        at += 20 + if is_silent { radio.below(400) } else { radio.below(3_000) };
+    }
+    TraceSpec { file: None, steps, every: Some(Span::millis(at)) }
 }
 
 fn is_lossy(shape: &Shape) -> bool {

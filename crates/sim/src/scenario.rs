@@ -6,8 +6,10 @@
 mod check;
 mod config;
 mod text;
+mod trace;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use polytcp_proto::host::{Cidr, Protocol};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,7 @@ use crate::quantity::{Rate, Share, Size, Span};
 use crate::sysctl::Sysctls;
 use text::parse_cidr;
 pub(crate) use text::{parse_endpoint, parse_new_address};
+pub use trace::{TraceSpec, TraceStepSpec};
 
 /// The port of the first traffic in a file.
 const PORT_FIRST: u16 = 8_000;
@@ -138,6 +141,16 @@ pub struct LinkSpec {
     /// What is different from the second host to the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<Shape>,
+    /// Rate and delay over time in both directions, in place of those of the shapes, which an event does not change
+    /// then. The queue's default follows from the shape's rate if there is one, and from the mean otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceSpec>,
+    /// What the first direction follows instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_trace: Option<TraceSpec>,
+    /// What the second direction follows instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_trace: Option<TraceSpec>,
     /// Boxes between the first host and the link, the innermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boxes: Vec<BoxSpec>,
@@ -146,7 +159,7 @@ pub struct LinkSpec {
     pub far_boxes: Vec<BoxSpec>,
 }
 
-/// What a direction of a link does to packets; see [`LinkConfig`].
+/// What a direction of a link does to packets; see [`LinkConfig`](polytcp_netem::LinkConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -314,18 +327,39 @@ fn one() -> u64 {
 }
 
 impl Scenario {
-    /// Reads a scenario file.
+    /// Reads a scenario file, and what it names beside it.
+    ///
+    /// # Errors
+    /// One line: why a file cannot be read, or as [`parse`](Self::parse).
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|fault| fault.to_string())?;
+        let mut scenario = Self::of_toml(&text)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for link in &mut scenario.links {
+            for trace in [&mut link.trace, &mut link.up_trace, &mut link.down_trace].into_iter().flatten() {
+                trace.resolve(folder).map_err(|fault| format!("link `{}`: {fault}", link.name))?;
+            }
+        }
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Reads the text of a scenario that names no other file.
     ///
     /// # Errors
     /// One line with the place: line and column, or which item.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let scenario: Self = toml::from_str(text).map_err(|fault| {
+        let scenario = Self::of_toml(text)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn of_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|fault| {
             let line = fault.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             let message = fault.message().replace('\n', " ");
             line.map_or(message.clone(), |line| format!("line {line}: {message}"))
-        })?;
-        scenario.check()?;
-        Ok(scenario)
+        })
     }
 
     /// The scenario as a file.

@@ -69,6 +69,7 @@ fn changes(scenario: &Scenario) -> Vec<Change> {
             }
         }
         list.push(Box::new(move |s| s.links[link].up = None));
+        list.push(Box::new(move |s| s.links[link].trace = None));
         list.push(Box::new(move |s| s.links[link].mtu = None));
         list.push(Box::new(move |s| s.links[link].offload = None));
         list.push(Box::new(move |s| {

@@ -154,7 +154,7 @@ impl World {
         let mut paths = Vec::new();
         for (place, spec) in scenario.links.iter().enumerate() {
             let seed = scenario.seed.wrapping_mul(0x100_0193).wrapping_add(place as u64 * 7_919);
-            paths.push(Path::new(spec, seed)?);
+            paths.push(Path::new(now, spec, seed)?);
             let addresses = scenario.addresses(place)?;
             let mtu = spec.mtu.unwrap_or(1_500);
             for end in End::BOTH {

@@ -110,8 +110,7 @@ fn run_once(args: &Args, file: &Path, scenario: &Scenario) -> Result<Report, Fai
 }
 
 fn read(file: &Path) -> Result<Scenario, Failure> {
-    let text = std::fs::read_to_string(file).map_err(Failure::setting_up(file.display()))?;
-    Scenario::parse(&text).map_err(Failure::setting_up(file.display()))
+    Scenario::read(file).map_err(Failure::setting_up(file.display()))
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ impl Scenario {
                 return Err(fail(format!("mtu: at least {MTU_MIN}")));
             }
             self.addresses(place).map_err(&fail)?;
+            link.traces().map_err(&fail)?;
             for spec in link.boxes.iter().chain(&link.far_boxes) {
                 spec.build(0).map_err(|fault| fail(format!("box {}: {fault}", spec.kind())))?;
             }

@@ -1,13 +1,13 @@
 //! What hosts and links of a scenario come to: the stack's configuration, and that of `polytcp_netem`'s links.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
-use polytcp_netem::{CodelConfig, GilbertElliott, LinkConfig, Order, QueueDiscipline};
+use polytcp_netem::{CodelConfig, GilbertElliott, LinkConfig, Order, QueueDiscipline, Trace};
 use polytcp_proto::config::{Ecn, HostConfig, MtuProbing, SynCookies, fastopen};
 use polytcp_proto::pm::kernel::{EXTRA_SUBFLOWS_MAX, LIMIT_MAX};
 use polytcp_proto::{sched, tcp};
 
-use super::{HostSpec, LinkSpec, Shape};
+use super::{HostSpec, LinkSpec, Shape, TraceSpec};
 use crate::quantity::{Size, Span};
 
 impl HostSpec {
@@ -90,7 +90,35 @@ const BUFFER_MIN: u32 = 16 << 10;
 impl LinkSpec {
     /// The link of both directions, `up` first, when `shape` holds.
     pub(crate) fn configs(&self, shape: Shape) -> [LinkConfig; 2] {
-        [self.up, self.down].map(|over| shape.over(over.unwrap_or_default()).config())
+        let [up, down] = [self.up, self.down].map(|over| shape.over(over.unwrap_or_default()).config());
+        // A trace has the rate; what is left of the configured one is the queue's default.
+        let queued = |mut config: LinkConfig, spec: Option<&TraceSpec>| {
+            if let Some(trace) = spec.and_then(|spec| spec.trace(config.delay).ok())
+                && config.rate_bits_per_sec.is_none()
+            {
+                config.rate_bits_per_sec = NonZeroU64::new(trace.mean_rate_bits_per_sec());
+            }
+            config
+        };
+        let [up_trace, down_trace] = self.trace_specs();
+        [queued(up, up_trace), queued(down, down_trace)]
+    }
+
+    fn trace_specs(&self) -> [Option<&TraceSpec>; 2] {
+        [&self.up_trace, &self.down_trace].map(|own| own.as_ref().or(self.trace.as_ref()))
+    }
+
+    /// What both directions follow, `up` first.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with a trace.
+    pub(crate) fn traces(&self) -> Result<[Option<Trace>; 2], String> {
+        let [up, down] = self.configs(self.shape).map(|config| config.delay);
+        let [up_spec, down_spec] = self.trace_specs();
+        Ok([
+            up_spec.map(|spec| spec.trace(up)).transpose()?,
+            down_spec.map(|spec| spec.trace(down)).transpose()?,
+        ])
     }
 }
 

@@ -4,8 +4,9 @@ use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, MptcpOption};
 
 use super::passive::{Acked, Arrival, HalfOpen, Purpose};
 use super::{Event, FlowRef, FourTuple, Host};
+use crate::mptcp::capable::understood_capable;
 use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
-use crate::mptcp::hook::{Mode, understood_capable};
+use crate::mptcp::hook::Mode;
 use crate::mptcp::key::Key;
 use crate::tcp::opening::{Agreed, OpeningVerdict};
 use crate::tcp::segment::Segment;

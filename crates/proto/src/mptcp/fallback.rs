@@ -3,11 +3,11 @@
 //! | what happens | where it is seen | answer |
 //! | --- | --- | --- |
 //! | the handshake has no MP_CAPABLE | `handshake.rs`, `host/passive.rs` | plain TCP |
-//! | the first data has no MPTCP option | `confirm` of `hook.rs` | plain TCP, or reset |
+//! | the first data has no MPTCP option | `confirm` of `options_in.rs` | plain TCP, or reset |
 //! | data has no mapping | `deliver.rs` | plain TCP, or reset |
 //! | all is acknowledged, without any option | `handle_stall` of `timeouts.rs` | plain TCP, or reset |
 //! | a FIN without any option | `handle_segment` of `connection.rs` | plain TCP, or reset |
-//! | infinite mapping | `handle_dss` of `hook.rs` | plain TCP, or reset |
+//! | infinite mapping | `handle_dss` of `options_in.rs` | plain TCP, or reset |
 //! | the first checksum is wrong | `on_wrong_checksum` | plain TCP, or MP_FAIL and reset |
 //! | a later checksum is wrong | `on_wrong_checksum` | MP_FAIL, or MP_FAIL and reset |
 //! | MP_FAIL | `on_mp_fail` | MP_FAIL; new data has the infinite mapping (`revert`) |
@@ -17,7 +17,7 @@
 //!
 //! A peer may not see what made us fall back. Our next new data tells it by the infinite mapping, and a peer that gets
 //! no DATA_ACKs for what we acknowledge falls back as we would. Until then its mappings have to say what we assume:
-//! see `take_late_dss` of `hook.rs`.
+//! see `take_late_dss` of `options_in.rs`.
 
 use super::connection::{Connection, Ctx, Notice};
 use super::hook::{Data, Hook, Mode, reset_reason};

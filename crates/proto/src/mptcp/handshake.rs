@@ -8,9 +8,10 @@ use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, Join, MptcpOption}
 use polytcp_wire::tcp_option::TcpOption;
 use polytcp_wire::tcp_options::MptcpOptions;
 
+use super::capable::{Asked, capable, understood_capable};
 use super::connection::{Connection, Ctx, Emission, Notice, Role, Stage};
 use super::fallback::{Failing, FallbackReason};
-use super::hook::{Asked, Mode, capable, reset_reason, understood_capable};
+use super::hook::{Mode, reset_reason};
 use super::key::{Key, Nonce, join_hmac};
 use super::subflow::{ActiveHandshake, Confirmation, Phase, Subflow, SubflowState};
 use crate::host::socket::ConnectionError;

@@ -9,6 +9,8 @@
 //! | [`recv`], [`pieces`] | the data-level receiver | 3.3 |
 //! | [`subflow`] | what is kept for each subflow | 3.2 |
 //! | [`hook`] | options and payload between a flow and the data level | 3.3 to 3.8 |
+//! | `options_in`, `options_out` | what options say, and which a segment carries | 3.1 to 3.8 |
+//! | [`capable`] | MP_CAPABLE | 3.1 |
 //! | [`connection`] | the whole: its parts, and how it begins | |
 //! | `input` | what arrives for it | |
 //! | `ends` | how it and its subflows end | 3.3.3, 3.5, 3.6 |
@@ -20,6 +22,7 @@
 //! | [`timeouts`] | what becomes due at data level | 3.3.6 |
 
 mod calls;
+pub mod capable;
 pub mod checksum;
 pub mod connection;
 mod deliver;
@@ -31,6 +34,8 @@ mod input;
 pub mod key;
 pub mod mapping;
 mod memory;
+mod options_in;
+mod options_out;
 pub mod pieces;
 pub mod recv;
 pub mod reinject;

@@ -2,34 +2,31 @@
 //!
 //! A [`Flow`] owns the sequence spaces, the retransmission queue, loss recovery and congestion control of
 //! one four-tuple. It leaves addresses and checksums to the host, and the meaning of the payload to an
-//! [`Extension`]. Its state names (FIN-WAIT-1 …) follow from two facts it keeps: how far our own FIN
+//! [`Extension`](super::extension::Extension). Its state names (FIN-WAIT-1 …) follow from two facts it keeps: how far our own FIN
 //! is, and whether the peer's was received.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
-use polytcp_wire::tcp::TcpFlags;
 
 use super::ack::AckState;
-use super::cc::{self, CongestionControl, Sibling};
+use super::cc::{self, CongestionControl};
 use super::ecn::EcnState;
-use super::extension::{Abort, Extension};
-use super::opening::{Agreed, AgreedTimestamps};
+use super::extension::Abort;
+use super::opening::Agreed;
 use super::path_mtu::PathMtu;
 use super::rate::DeliveryRate;
+use super::recovery::Recovery;
 use super::recovery::scoreboard::Scoreboard;
-use super::recovery::{Episode, Recovery};
 use super::recv_rtt::ReceiveRtt;
 use super::rtt::RttEstimator;
-use super::segment::{Outgoing, Segment};
-use super::time_wait::TimeWait;
 use super::usage::WindowUsage;
 use super::window_validation::Validation;
 use crate::config::{Keepalive, TcpConfig};
 use crate::counters::Counters;
 use crate::reassembly::Reassembly;
-use crate::seq::{SeqNum, Ssn};
+use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 
 /// Out-of-order pieces that one flow holds at most; beyond it the newest are refused, and the peer
@@ -177,7 +174,7 @@ pub struct FlowTotals {
     pub retransmissions: u64,
 }
 
-/// One flow. `S` travels with what is sent, `H` with what is received; see [`Extension`].
+/// One flow. `S` travels with what is sent, `H` with what is received; see [`Extension`](super::extension::Extension).
 #[derive(Debug)]
 pub struct Flow<S, H> {
     pub(super) iss: SeqNum,
@@ -210,9 +207,6 @@ pub struct Flow<S, H> {
 fn initial_window_segments(syns_sent: u8) -> u32 {
     if syns_sent > 2 { 1 } else { 10 }
 }
-
-/// RFC 7323 §5.5: a timestamp older than 24 days is not compared with.
-const PAWS_IDLE: Duration = Duration::from_secs(24 * 24 * 3600);
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// A flow in ESTABLISHED, from what the handshake agreed.
@@ -300,366 +294,5 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             (OwnFin::Acked, true, false) => State::TimeWait,
             (OwnFin::Acked, true, true) => State::Closed,
         }
-    }
-
-    /// Initial send sequence number.
-    pub fn iss(&self) -> SeqNum {
-        self.iss
-    }
-
-    /// Initial receive sequence number.
-    pub fn irs(&self) -> SeqNum {
-        self.irs
-    }
-
-    /// Where the next queued octet goes, relative.
-    pub fn queue_end(&self) -> Ssn {
-        (self.snd.board.snd_nxt() + self.snd.queued_bytes).relative_to(self.iss)
-    }
-
-    /// Everything below was acknowledged, relative.
-    pub fn snd_una(&self) -> Ssn {
-        self.snd.board.snd_una().relative_to(self.iss)
-    }
-
-    /// The next octet expected, relative.
-    pub fn rcv_nxt(&self) -> Ssn {
-        self.rcv.nxt.relative_to(self.irs)
-    }
-
-    /// The next octet expected, as on the wire.
-    pub fn rcv_seq(&self) -> SeqNum {
-        self.rcv.nxt
-    }
-
-    /// Nothing is queued, and nothing sent waits for its acknowledgement.
-    pub fn is_idle(&self) -> bool {
-        self.snd.queue.is_empty() && self.snd.board.is_empty()
-    }
-
-    /// Octets queued and not sent.
-    pub fn queued_bytes(&self) -> u32 {
-        self.snd.queued_bytes
-    }
-
-    /// Octets on the way.
-    pub fn in_flight(&self) -> u32 {
-        self.snd.board.in_flight()
-    }
-
-    /// Octets sent and not acknowledged cumulatively, lost and selectively acknowledged ones included.
-    pub fn unacked(&self) -> u32 {
-        self.snd.board.snd_nxt().saturating_since(self.snd.board.snd_una())
-    }
-
-    /// What was sent and not acknowledged, in order, with its tags: (relative number, length, tag).
-    pub fn outstanding(&self) -> impl Iterator<Item = (Ssn, u32, &S)> {
-        self.snd.board.iter().map(|sent| (sent.seq.relative_to(self.iss), sent.bytes.len() as u32, &sent.tag))
-    }
-
-    /// What is queued and not sent, with its tags: (relative number, length, tag).
-    pub fn queued(&self) -> impl Iterator<Item = (Ssn, u32, &S)> {
-        let start = self.snd.board.snd_nxt().relative_to(self.iss);
-        self.snd.queue.iter().scan(start, |at, (bytes, tag)| {
-            let here = *at;
-            *at += bytes.len() as u32;
-            Some((here, bytes.len() as u32, tag))
-        })
-    }
-
-    /// Round-trip statistics.
-    pub fn rtt(&self) -> &RttEstimator {
-        &self.rtt
-    }
-
-    /// The round trip as the receiver sees it: from an acknowledgement to the data that it let go. `None` before data
-    /// came.
-    pub fn receive_rtt(&self) -> Option<Duration> {
-        self.rcv.rtt.smoothed()
-    }
-
-    /// The congestion controller.
-    pub fn congestion(&self) -> &dyn CongestionControl {
-        &*self.cc
-    }
-
-    /// The congestion controller wants to know of the other subflows of the connection.
-    pub fn is_coupled(&self) -> bool {
-        self.cc.is_coupled()
-    }
-
-    /// What the controllers of the connection's other subflows may know of this one; `None` before the first round
-    /// trip. While it recovers from a loss, its window is what it will have after that.
-    pub fn as_sibling(&self) -> Option<Sibling> {
-        let cwnd = match self.recovery.episode {
-            Episode::Fast { .. } if !self.cc.steers_recovery() => self.cc.ssthresh(),
-            Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => self.cc.cwnd(),
-        };
-        let srtt = self.rtt.srtt()?;
-        Some(Sibling { cwnd, srtt, loss_interval_bytes: self.cc.loss_interval_bytes() })
-    }
-
-    /// What the flow did so far.
-    pub fn totals(&self) -> FlowTotals {
-        self.totals
-    }
-
-    /// Payload octets per second that the peer confirmed lately; 0 before the first sample.
-    pub fn delivery_rate(&self) -> u64 {
-        self.snd.rate.latest()
-    }
-
-    /// Payload octets of a full segment, when each carries `reserved` octets of the extension.
-    pub fn payload_mss(&self, reserved: usize) -> u16 {
-        let stamps = if self.stamps.is_some() { 12 } else { 0 };
-        self.snd.mss.saturating_sub(stamps + reserved as u16).max(1)
-    }
-
-    /// Memory that out-of-order payload pins, in octets.
-    pub fn out_of_order_bytes(&self) -> usize {
-        self.rcv.out_of_order.buffer_bytes()
-    }
-
-    /// Gives up the out-of-order data that is needed last; false when there is none. The peer still has
-    /// it: what was only SACKed may be needed again (RFC 2018 §8).
-    pub fn drop_out_of_order_tail(&mut self) -> bool {
-        self.rcv.out_of_order.drop_tail().is_some()
-    }
-
-    /// The path does not answer: a tail loss probe or a retransmission timeout found no
-    /// acknowledgement since, or the flow's data was not acknowledged for long.
-    pub fn is_suspect(&self) -> bool {
-        self.recovery.is_suspect()
-    }
-
-    /// Retransmission timeouts in a row without an acknowledgement of something new.
-    pub fn timeouts_in_a_row(&self) -> u8 {
-        self.recovery.timeouts
-    }
-
-    /// The peer's FIN was received and everything before it.
-    pub fn peer_closed(&self) -> bool {
-        self.rcv.fin
-    }
-
-    /// Our FIN was asked for.
-    pub fn is_closing(&self) -> bool {
-        self.snd.fin != OwnFin::None
-    }
-
-    /// Tells whose window limits the flow.
-    pub fn set_window_is_shared(&mut self, shared: bool) {
-        self.snd.window_is_shared = shared;
-    }
-
-    /// The peer's window as it last announced it, in octets.
-    pub fn snd_wnd(&self) -> u32 {
-        self.snd.wnd
-    }
-
-    /// Octets that a packet of the path has beside the smallest headers.
-    pub fn mss(&self) -> u16 {
-        self.snd.mss
-    }
-
-    /// Appends a run of payload. The caller asked [`room`](Self::room) before.
-    pub fn queue(&mut self, bytes: Bytes, tag: S) {
-        debug_assert!(self.snd.fin == OwnFin::None, "queued behind FIN");
-        self.snd.queued_bytes += bytes.len() as u32;
-        self.snd.queue.push_back((bytes, tag));
-    }
-
-    /// Closes our direction after what is queued (FIN).
-    pub fn close(&mut self) {
-        if self.snd.fin == OwnFin::None {
-            self.snd.fin = OwnFin::Queued;
-        }
-    }
-
-    /// How long data may go unacknowledged, or a window stay shut, before the flow is given up (RFC 9293 §3.9.1.8;
-    /// `TCP_USER_TIMEOUT`); `None` leaves that to the number of retransmissions.
-    pub fn set_user_timeout(&mut self, limit: Option<Duration>) {
-        self.user_timeout = limit;
-    }
-
-    /// The flow was made before its handshake was over: nothing is known of its round trip yet (RFC 6298 §2.1).
-    pub fn await_handshake(&mut self) {
-        self.rtt = RttEstimator::new();
-    }
-
-    /// The handshake is over, with its round trip, where that is known.
-    pub fn end_handshake(&mut self, now: Instant, rtt: Option<Duration>) {
-        match rtt {
-            Some(sample) => self.rtt.on_sample(sample, now),
-            None => self.rtt.on_unmeasured_handshake(),
-        }
-    }
-
-    /// When the flow is probed while it is idle; `None`: never.
-    pub fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
-        self.keepalive = keepalive;
-    }
-
-    /// A router reports the segment that begins at `seq` as undeliverable. That is remembered while nothing is
-    /// acknowledged, and false for what is not on the way (RFC 5927 §4.1).
-    pub fn handle_unreachable(&mut self, seq: SeqNum) -> bool {
-        let is_on_way = seq.within(self.snd.board.snd_una(), self.unacked());
-        self.is_unreachable |= is_on_way;
-        is_on_way
-    }
-
-    /// Routers report what is on the way as undeliverable, and nothing was acknowledged since.
-    pub fn is_unreachable(&self) -> bool {
-        self.is_unreachable
-    }
-
-    /// Has an acknowledgement leave at once.
-    pub fn ack_now(&mut self) {
-        self.acks.at_once();
-    }
-
-    /// Has a window probe leave at once: an empty segment below the peer's window, which has to be
-    /// answered with its acknowledgement and window (RFC 9293 §3.10.7.4, first check).
-    pub fn probe_now(&mut self) {
-        self.snd.probe = true;
-    }
-
-    /// The reset that ends this flow from our side.
-    pub fn reset<X>(&self, env: &mut Env<'_>, ext: &mut X) -> Outgoing
-    where
-        X: Extension<Sent = S, Held = H>,
-    {
-        let mut out =
-            Outgoing::bare(self.snd.board.snd_nxt(), self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK, 0);
-        for option in ext.options(env, super::extension::Carrier::Reset, out.options.remaining()).iter() {
-            // The extension kept to the room that it was told.
-            let _ = out.options.push(polytcp_wire::tcp_option::TcpOption::Mptcp(*option));
-        }
-        out
-    }
-
-    /// Processes a segment of the flow (RFC 9293 §3.10.7.4). `None`: the flow goes on.
-    pub fn handle_segment<X>(&mut self, env: &mut Env<'_>, segment: Segment, ext: &mut X) -> Option<End>
-    where
-        X: Extension<Sent = S, Held = H>,
-    {
-        let now = env.now;
-        // RFC 7323 §5.3 R1: PAWS comes before everything, but a reset is not held back by it.
-        if self.fails_paws(now, &segment) && !segment.is_rst() {
-            env.counters.paws_estab += 1;
-            let limit = env.config.invalid_ratelimit;
-            let answered = self.acks.on_unacceptable(now, !segment.payload.is_empty(), limit);
-            env.counters.tcp_ack_skipped_paws += u64::from(!answered);
-            return None;
-        }
-        if !self.is_acceptable(&segment) {
-            if segment.is_rst() {
-                return None;
-            }
-            if segment.is_syn() {
-                env.counters.tcp_syn_challenge += 1;
-            }
-            self.report_duplicate(env, &segment);
-            let edge = self.rcv.adv.max(self.rcv.nxt);
-            env.counters.beyond_window += u64::from(!segment.is_syn() && segment.end().after(edge));
-            // A repeated SYN/ACK lacks our third ACK: it is answered at once.
-            let handshake = segment.is_syn() && segment.seq == self.irs;
-            let has_data = handshake || !segment.payload.is_empty() || segment.is_fin();
-            let answered = self.acks.on_unacceptable(now, has_data, env.config.invalid_ratelimit);
-            env.counters.tcp_ack_skipped_seq += u64::from(!answered);
-            return None;
-        }
-        if segment.is_rst() {
-            // RFC 5961 §3.2: only at exactly RCV.NXT; elsewhere in the window it may be forged.
-            if segment.seq == self.rcv.nxt {
-                return Some(End::PeerReset);
-            }
-            self.challenge(env);
-            return None;
-        }
-        if segment.is_syn() {
-            // RFC 5961 §4.2.
-            env.counters.tcp_syn_challenge += 1;
-            self.challenge(env);
-            return None;
-        }
-        if !segment.is_ack() {
-            return None;
-        }
-        let held = match self.handle_ack(env, &segment, ext) {
-            Ok(Some(held)) => held,
-            Ok(None) => return None,
-            Err(abort) => return Some(End::Violation(abort)),
-        };
-        // Only now is it the peer's: a forged segment must not move the clock of PAWS.
-        self.rcv.last_at = now;
-        self.keepalive_probes = 0;
-        self.window_probes = 0;
-        self.note_timestamp(now, &segment);
-        self.take_mark(&segment);
-        self.measure_receive_rtt(now, &segment);
-        if let Err(abort) = self.handle_payload(env, segment, held, ext) {
-            return Some(End::Violation(abort));
-        }
-        self.end_of_life()
-    }
-
-    /// Answers what may be forged by an acknowledgement, which tells a real peer where the flow is (RFC 5961 §7).
-    pub(super) fn challenge(&mut self, env: &mut Env<'_>) {
-        match self.acks.on_unacceptable(env.now, false, env.config.invalid_ratelimit) {
-            true => env.counters.tcp_challenge_ack += 1,
-            false => env.counters.tcp_ack_skipped_challenge += 1,
-        }
-    }
-
-    /// What is remembered of the flow in TIME-WAIT.
-    pub fn time_wait(&self, expires_at: Instant) -> TimeWait {
-        TimeWait {
-            snd_nxt: self.snd.board.snd_nxt(),
-            rcv_nxt: self.rcv.nxt,
-            timestamps: self.stamps.map(|s| AgreedTimestamps { offset: s.offset, recent: s.recent }),
-            expires_at,
-            answer_allowed_at: Instant::ZERO,
-        }
-    }
-
-    /// TIME-WAIT or CLOSED, once both directions are done.
-    fn end_of_life(&self) -> Option<End> {
-        match self.state() {
-            State::TimeWait => Some(End::TimeWait),
-            State::Closed => Some(End::Closed),
-            State::Established
-            | State::FinWait1
-            | State::FinWait2
-            | State::CloseWait
-            | State::Closing
-            | State::LastAck => None,
-        }
-    }
-
-    /// RFC 7323 §5.3 R1.
-    fn fails_paws(&self, now: Instant, segment: &Segment) -> bool {
-        let (Some(stamps), Some(ts)) = (self.stamps, segment.options.timestamps) else { return false };
-        SeqNum(ts.val).before(SeqNum(stamps.recent)) && now.since(stamps.recent_at) < PAWS_IDLE
-    }
-
-    /// RFC 7323 §4.3 (2). That TS.Recent does not go back is PAWS's doing, which the segment has passed; after 24 idle
-    /// days it may (§5.5), as in Linux.
-    fn note_timestamp(&mut self, now: Instant, segment: &Segment) {
-        let last_ack_sent = self.acks.last_ack_sent;
-        if let (Some(stamps), Some(ts)) = (self.stamps.as_mut(), segment.options.timestamps)
-            && !segment.seq.after(last_ack_sent)
-        {
-            stamps.recent = ts.val;
-            stamps.recent_at = now;
-        }
-    }
-
-    /// The octets of our timestamp clock at `now`.
-    pub(super) fn timestamp(&self, now: Instant) -> Option<polytcp_wire::tcp_option::Timestamps> {
-        self.stamps.map(|s| polytcp_wire::tcp_option::Timestamps {
-            val: super::opening::timestamp_at(now, s.offset),
-            ecr: s.recent,
-        })
     }
 }

@@ -1,10 +1,11 @@
 //! One TCP flow: a subflow of an MPTCP connection, or a plain TCP socket (RFC 9293).
 //!
-//! Read [`opening`] for the handshake, then [`flow`] for the synchronized states, which `recv`,
-//! `send`, [`ack`] and [`recovery`] divide among them.
+//! Read [`opening`] for the handshake, then [`flow`] for the synchronized states, which `arrival`, `recv`,
+//! `send`, [`ack`] and [`recovery`] divide among them; `view` is what an owner sees of a flow.
 
 pub mod ack;
 mod acked;
+mod arrival;
 pub mod cc;
 pub mod cookie;
 mod delivered;
@@ -26,4 +27,5 @@ mod spurious;
 pub mod time_wait;
 mod timers;
 mod usage;
+mod view;
 mod window_validation;

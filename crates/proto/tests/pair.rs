@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use polytcp_netem::LinkConfig;
-use polytcp_proto::config::{HostConfig, fastopen};
+use polytcp_proto::config::{Ecn, HostConfig, fastopen};
 use polytcp_proto::host::{ConnectOptions, Piece, Protocol, ReadOutcome};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 use support::*;
@@ -446,6 +446,30 @@ fn while_more_waits_only_full_segments_leave() {
         let [small, full] = seen.get();
         assert!(small * 10 < full, "{small} small ones and {full} full ones");
     }
+}
+
+/// CWR goes on a segment of its own, which a device need not cut. BBR does not answer marks and owes none, though ECN was
+/// agreed on: after a loss it goes on in bursts.
+#[test]
+fn an_algorithm_without_an_answer_to_marks_sends_bursts_after_a_loss() {
+    let mut config = HostConfig::default();
+    config.tcp.ecn = Ecn::Request;
+    config.tcp.congestion_control = "bbr".into();
+    let link = with_loss(mbit(200, 10), 0.5);
+    let mut world = World::with_segments(65_535, 9, &[link], config.clone(), config);
+    let ids = world.establish();
+    assert_eq!(world.transfer(Side::Client, ids, 4_000_000, secs(10)).received, 4_000_000);
+    let full = Rc::new(Cell::new([0_u64; 2]));
+    let tally = full.clone();
+    world.filter = Box::new(move |_, _, _, packet| {
+        let [packets, segments] = tally.get();
+        let len = packet.payload.len() as u64;
+        tally.set([packets + u64::from(len > 0), segments + len.div_ceil(1_400)]);
+        true
+    });
+    assert_eq!(world.transfer(Side::Client, ids, 4_000_000, secs(10)).received, 4_000_000);
+    let [packets, segments] = full.get();
+    assert!(segments > 3 * packets, "{segments} segments in {packets} packets");
 }
 
 #[test]

@@ -88,3 +88,25 @@ fn one_of_two_paths_that_drops_large_packets_carries_its_part() {
     let second = subflows.iter().find(|s| s.interface.0 == 1).expect("it is open");
     assert!(second.bytes_sent - second.bytes_retransmitted > 1_000_000, "{second:?}");
 }
+
+/// A probe that was the last to leave is repeated in part by the tail loss probe. That part arrives, which tells nothing of
+/// the size; the rest is lost for its size and not for congestion (RFC 4821 §7.5).
+#[test]
+fn a_probe_at_the_tail_that_is_too_large_is_told_from_congestion() {
+    let deep = LinkConfig { queue_bytes: Some(10 << 20), ..mbit(20, 10) };
+    let mut at_tail = 0;
+    // Four segments and a probe are somewhat more than 7,100 octets; at one length nothing follows.
+    for octets in 7_050..7_150 {
+        let mut world = World::new(3, &[deep], config(MtuProbing::Always), config(MtuProbing::Always));
+        world.filter = Box::new(|_, _, _, packet| packet.len() <= 1_200);
+        let ids = world.establish();
+        assert_eq!(world.transfer(Side::Client, ids, octets, secs(5)).received, octets);
+        world.run_for(ms(300));
+        assert_eq!(world.transfer(Side::Client, ids, 2_000, secs(5)).received, 2_000);
+        let counters = world.client.counters();
+        at_tail += counters.tcp_mtup_fail * counters.tcp_loss_probes;
+        let ssthresh = world.client.subflows(ids.0).unwrap()[0].ssthresh_bytes;
+        assert_eq!(ssthresh, u32::MAX, "{octets}: a lost probe is no congestion");
+    }
+    assert!(at_tail > 0, "no tail loss probe met one");
+}

@@ -80,8 +80,17 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             && !has_signal
         {
             self.on_duplicate_ack(env);
+        } else if self.sack
+            && segment.seq_len() == 0
+            && !window_changed
+            && !has_signal
+            && segment.options.sack.is_empty()
+            && self.recovery.tail_probe.is_some_and(|probe| probe.repeats && probe.end == segment.ack)
+        {
+            // RFC 8985 §7.4.2: a peer that reports no duplicates answers one all the same.
+            self.recovery.tail_probe = None;
         }
-        if let Some(sample) = self.round_trip(env.now, &delivered) {
+        if let Some(sample) = self.round_trip(env.now, &delivered, segment.ack.after(snd_una)) {
             self.rtt.on_sample(sample, env.now);
             self.recovery.rtt_since_probe = true;
         }
@@ -96,7 +105,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     {
         self.recovery.duplicate_acks = 0;
         self.is_unreachable = false;
-        self.rtt.on_progress();
+        if self.recovery.recover.is_some_and(|recover| segment.ack.after(recover)) {
+            self.recovery.recover = None;
+        }
         if self.snd.fin == OwnFin::Sent && segment.ack == self.snd.board.snd_nxt() {
             self.snd.fin = OwnFin::Acked;
         }
@@ -128,7 +139,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// Fast retransmit without SACK (RFC 5681 §3.2, RFC 6582).
     fn on_duplicate_ack(&mut self, env: &mut Env<'_>) {
         self.recovery.duplicate_acks = self.recovery.duplicate_acks.saturating_add(1);
-        if self.recovery.duplicate_acks == 3 {
+        // RFC 6582 §3.2 step 2: after a recovery these may be answers to what was sent again without need.
+        if self.recovery.duplicate_acks == 3 && self.recovery.recover.is_none() {
             self.mark_front_lost(env);
         }
     }
@@ -233,7 +245,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// Marks what RACK judges lost, and remembers when the next one would be. Returns newly lost octets.
     pub(super) fn detect_losses(&mut self, env: &mut Env<'_>) -> u32 {
         let now = env.now;
-        if !self.sack || (self.snd.board.sacked_bytes() == 0 && self.snd.board.retransmitted_bytes() == 0) {
+        // In recovery a retransmission that is acknowledged shows what was sent before it to be lost, and nothing need be
+        // left that tells of it (RFC 8985 §6.2 step 5).
+        let is_calm = self.recovery.in_open()
+            && self.snd.board.sacked_bytes() == 0
+            && self.snd.board.retransmitted_bytes() == 0;
+        if !self.sack || is_calm {
             return 0;
         }
         let hurry = !self.recovery.in_open() || self.snd.board.sacked_bytes() >= 3 * u32::from(self.snd.mss);
@@ -263,6 +280,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.reduce(env, prior_in_flight);
         self.begin_undo();
         self.note_reduction();
+        // RFC 8985 §7.1: the loss that a probe of the tail showed is this one, not another.
+        self.recovery.tail_probe = None;
+        if !self.sack {
+            self.recovery.recover = Some(self.snd.board.snd_nxt());
+        }
         if self.sack {
             env.counters.tcp_sack_recovery += 1;
         } else {

@@ -155,10 +155,14 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// The round trip that an acknowledgement measured: by what was sent once (Karn's rule, RFC 6298 §3), else by
-    /// the timestamp that it echoes (RFC 7323 §4), which must be one that can have left with the data.
-    pub(super) fn round_trip(&self, now: Instant, delivered: &Delivered) -> Option<Duration> {
+    /// the timestamp that it echoes, which must be one that can have left with the data, and measures only where the
+    /// acknowledgement advances: else it is that of an older segment (RFC 7323 §4.1).
+    pub(super) fn round_trip(&self, now: Instant, delivered: &Delivered, advances: bool) -> Option<Duration> {
         if !delivered.retransmitted {
             return delivered.rtt;
+        }
+        if !advances {
+            return None;
         }
         let (stamps, ecr) = (self.stamps?, delivered.echoed.filter(|ecr| *ecr != 0)?);
         let ticks = super::opening::timestamp_at(now, stamps.offset).wrapping_sub(ecr);

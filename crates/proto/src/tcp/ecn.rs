@@ -84,9 +84,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
     }
 
-    /// CWR has to leave with the next new data, which is then one segment: a device that cuts would repeat the flag.
+    /// CWR has to leave with the next new data, which is then one segment: a device that cuts would repeat the flag. A
+    /// controller that does not answer marks owes none.
     pub(super) fn owes_cwr(&self) -> bool {
-        self.ecn.is_some_and(|ecn| ecn.cwr_due)
+        self.ecn.is_some_and(|ecn| ecn.cwr_due) && !self.cc.steers_recovery()
     }
 
     /// ECE, for every segment while a mark is echoed.

@@ -57,7 +57,8 @@ impl MtuSearch {
     /// `sent` arrived. What was sent again tells nothing of the probe.
     pub(super) fn on_delivered<S>(&mut self, sent: &Sent<S>) {
         let Stage::Probing { start, end, mss } = self.stage else { return };
-        if sent.end().after(start) && sent.seq.before(end) {
+        // A tail loss probe may have repeated the end of it: that this arrived says nothing of the size.
+        if sent.seq == start {
             let whole = sent.seq == start && sent.end() == end && sent.transmissions == 1;
             self.stage = if whole { Stage::Arrived { mss } } else { Stage::Resting };
         }
@@ -166,6 +167,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 }
                 env.counters.tcp_mtup_fail += 1;
                 search.limit(mss - 1);
+                // What a tail loss probe repeated of it was lost for its size, too.
+                self.recovery.tail_probe = None;
                 search.stage = Stage::Repairing { start, end };
             }
             Stage::Repairing { .. } => {}
@@ -174,7 +177,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let first = board.index_of(start);
         let parts =
             (first..board.len()).map_while(|index| board.get(index).filter(|sent| sent.seq.before(end)));
-        let of_probe = parts.filter(|sent| sent.is_waiting()).fold(0u32, |sum, sent| sum + sent.len);
+        // What is sent again is of the usual size: that it is lost is congestion.
+        let is_of_probe = |sent: &&Sent<S>| sent.is_waiting() && sent.transmissions == 1;
+        let of_probe = parts.filter(is_of_probe).fold(0u32, |sum, sent| sum + sent.len);
         if !board.snd_una().before(end) {
             search.stage = Stage::Resting;
         }

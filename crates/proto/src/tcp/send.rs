@@ -233,8 +233,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let take = if len <= limit || limit < mss { len.min(limit) } else { whole_segments(limit, mss) };
         // A controller with a model of the path has its own rule (Linux: `cong_control`).
         let shrinks = env.config.slow_start_after_idle || self.cc.steers_recovery();
-        if self.snd.board.is_empty() && shrinks {
-            let idle = env.now.since(self.snd.last_sent);
+        if self.snd.board.is_empty() {
+            // Where the window is kept, the pause is none of its growth all the same (RFC 9438 §5.8).
+            let idle = if shrinks { env.now.since(self.snd.last_sent) } else { Duration::ZERO };
             self.cc.on_idle(env.now, idle, self.rtt.rto());
         }
         self.expire_window(env.now);

@@ -153,6 +153,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             return None;
         }
         env.counters.tcp_timeouts += 1;
+        let is_repeated = self.recovery.timeouts > 0;
         if !self.is_refused(env.now) {
             self.recovery.timeouts = self.recovery.timeouts.saturating_add(1);
         }
@@ -162,10 +163,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             return Some(End::TimedOut);
         }
         self.recovery.suspect();
-        let first = matches!(self.recovery.episode, Episode::Open);
+        // After progress a timeout is another loss (RFC 5681 §4.3), as in Linux.
+        let is_open = self.recovery.in_open();
+        let in_loss = matches!(self.recovery.episode, Episode::Loss { .. });
+        let first = is_open || (in_loss && !is_repeated);
         let in_flight = self.snd.board.in_flight();
-        // RFC 5682 §3.1: in fast recovery acknowledgements of originals prove nothing.
-        let may_tell = first || matches!(self.recovery.episode, Episode::Loss { .. });
+        // RFC 5682 §3.1: in a recovery that got on, acknowledgements of originals prove nothing.
+        let may_tell = is_open || (in_loss && is_repeated);
         let frto = if env.config.frto && self.sack && may_tell { Frto::Started } else { Frto::Off };
         if first {
             self.begin_undo();
@@ -182,6 +186,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.rtt.on_rto();
         self.recovery.tail_probe = None;
         self.recovery.duplicate_acks = 0;
+        if !self.sack {
+            self.recovery.recover = Some(self.snd.board.snd_nxt());
+        }
         self.recovery.episode = Episode::Loss { until: self.snd.board.snd_nxt(), frto };
         self.snd.pace_next = env.now;
         None

@@ -124,8 +124,14 @@ fn timeouts_double_from_200_ms_above_the_round_trip() {
     for wait in [220, 440, 880, 1760, 3520] {
         s.after(ms(wait)).sends(data(1, 1, b"anyone?"));
     }
+    // Which copy this acknowledges is not known: the next timeout is as long as the last (RFC 6298 §5).
     s.receives(ack(1, 8)).writes(b"again").sends(data(8, 1, b"again"));
-    s.after(ms(220)).sends(data(8, 1, b"again"));
+    s.after(ms(7040)).sends(data(8, 1, b"again"));
+    s.after(ms(20)).receives(ack(1, 13)).writes(b"new").sends(data(13, 1, b"new"));
+    // What was sent once is measured, which ends it.
+    s.after(ms(20)).receives(ack(1, 16)).writes(b"last").sends(data(16, 1, b"last"));
+    let wait = s.until_sent(secs(1)).expect("a probe or a timeout");
+    assert!(wait <= ms(300), "{wait:?}");
 }
 
 #[test]
@@ -308,4 +314,102 @@ fn an_overtaken_report_is_no_report_of_a_duplicate() {
     assert_eq!(s.host.counters().get("TcpExtTCPDSACKRecv"), Some(0));
     s.receives(ack(1, 3001).sack(&[(1001, 3001)])).sends_nothing();
     assert_eq!(s.host.counters().get("TcpExtTCPDSACKRecv"), Some(1));
+}
+
+fn windows(s: &Script) -> (u32, u32) {
+    let subflow = &s.host.subflows(s.id()).unwrap()[0];
+    (subflow.cwnd_bytes, subflow.ssthresh_bytes)
+}
+
+/// RFC 8985 §7.1: the loss that the probe showed was answered by fast recovery.
+#[test]
+fn a_probe_of_the_tail_that_led_to_recovery_reduces_no_second_time() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 3);
+    s.until_sent(ms(100)).expect("a probe");
+    s.sends(bulk(2001, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 1).sack(&[(2001, 3001)]));
+    s.until_sent(ms(20)).expect("a retransmission");
+    s.sends(bulk(1, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 1001).sack(&[(2001, 3001)]));
+    s.until_sent(ms(20)).expect("a retransmission");
+    s.sends(bulk(1001, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 3001)).sends_nothing();
+    let (_, ssthresh) = windows(&s);
+    s.writes_bulk(3000, 1000).sends(bulk(3001, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 4001)).sends_nothing();
+    assert_eq!(windows(&s).1, ssthresh);
+}
+
+/// RFC 8985 §6.2 step 5: what was sent before a retransmission that arrived is lost, though no block is left to say so.
+#[test]
+fn a_lost_tail_behind_a_repaired_hole_is_sent_again_without_a_timeout() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 8);
+    // The first and the last four are lost.
+    s.after(ms(8)).receives(ack(1, 1).sack(&[(1001, 4001)]));
+    s.until_sent(ms(20)).expect("a retransmission");
+    s.sends(bulk(1, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 4001));
+    let wait = s.until_sent(ms(20)).expect("the next hole's");
+    s.sends(bulk(4001, 1, 1000));
+    assert!(wait <= ms(20), "{wait:?}");
+    assert_eq!(s.host.counters().get("TcpExtTCPTimeouts"), Some(0));
+}
+
+/// RFC 8985 §7.4.2: a peer with SACK and without D-SACK answers the second copy by a bare duplicate.
+#[test]
+fn a_probe_that_was_answered_twice_reduces_nothing() {
+    let mut s = probed();
+    let before = windows(&s);
+    s.after(ms(5)).receives(ack(1, 1001)).sends_nothing();
+    s.after(ms(15)).receives(ack(1, 1001)).sends_nothing();
+    s.writes_bulk(1000, 1000).sends(bulk(1001, 1, 1000));
+    s.after(ms(20)).receives(ack(1, 2001)).sends_nothing();
+    let after = windows(&s);
+    assert!(after.0 >= before.0 && after.1 == before.1, "{before:?} {after:?}");
+}
+
+/// RFC 6582 §3.2 step 2: they answer what a timeout sent again without need.
+#[test]
+fn duplicates_right_after_a_recovery_without_sack_send_nothing_again() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1000)).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    sends_bulk(&mut s, 0, 4);
+    s.until_sent(secs(1)).expect("a timeout");
+    s.sends(bulk(1, 1, 1000));
+    // All had arrived.
+    s.after(ms(20)).receives(ack(1, 4001));
+    sends_bulk(&mut s, 4000, 4);
+    for _ in 0..4 {
+        s.receives(ack(1, 4001)).sends_nothing();
+    }
+    s.after(ms(5)).receives(ack(1, 5001)).sends_nothing();
+    // Beyond it they count again.
+    for _ in 0..3 {
+        s.receives(ack(1, 5001));
+    }
+    s.until_sent(ms(15)).expect("a fast retransmission");
+    s.sends(bulk(5001, 1, 1000));
+}
+
+/// RFC 6298 §5: the back-off ends with a measurement. Else every segment on a path that has become slow leaves twice.
+#[test]
+fn on_a_path_that_became_slow_only_the_first_segment_is_sent_again() {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1000)).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    s.writes(b"a").sends(data(1, 1, b"a"));
+    s.until_sent(ms(399)).expect("a timeout");
+    s.sends(data(1, 1, b"a"));
+    // Each is answered after 400 ms.
+    s.after(ms(180)).receives(ack(1, 2));
+    for n in 0..3u32 {
+        let seq = 2 + n;
+        s.writes(b"b").sends(data(seq, 1, b"b"));
+        s.after(ms(400)).sends_nothing().receives(ack(1, seq + 1)).sends_nothing();
+    }
 }

@@ -211,3 +211,57 @@ fn two_new_blocks_in_one_acknowledgement_are_no_reordering() {
     s.after(ms(8)).receives(ack(1, 1).sack(&[(3001, 4001), (1001, 2001)]));
     assert_eq!(counter(&s, "TcpExtTCPSACKReorder"), 0);
 }
+
+/// RFC 5682 §3.1 step 1 and RFC 5681 §4.3: a timeout after progress is a loss of its own, and its first acknowledgement
+/// leads on to the next hole, not to new data.
+#[test]
+fn a_timeout_in_a_recovery_that_got_on_is_another_loss() {
+    let mut s = measured(false);
+    sends_bulk(&mut s, 0, 10, 1000);
+    s.writes_bulk(10_000, 5_000).sends_nothing();
+    times_out(&mut s, 1000);
+    let ssthresh = |s: &Script| s.host.subflows(s.id()).unwrap()[0].ssthresh_bytes;
+    let first = ssthresh(&s);
+    s.receives(ack(1, 1001));
+    // What is sent on that is lost as well.
+    for _ in 0..2 {
+        s.until_sent(ms(30)).expect("new data");
+        s.ignores();
+    }
+    while s.until_sent(secs(2)).is_some() && s.sent_to() != 2001 {
+        s.ignores();
+    }
+    s.sends(bulk(1001, 1, 1000)).sends_nothing();
+    assert!(ssthresh(&s) < first, "{} {first}", ssthresh(&s));
+    s.after(ms(20)).receives(ack(1, 2001));
+    s.until_sent(ms(30)).expect("a retransmission");
+    s.sends(bulk(2001, 1, 1000));
+}
+
+/// RFC 7323 §4.1: the echo of an acknowledgement that does not advance is that of the segment before the hole.
+#[test]
+fn the_echo_of_an_acknowledgement_that_stands_still_measures_nothing() {
+    let mut config = config();
+    config.tcp.pacing = false;
+    let mut s = Script::listening_with(config);
+    s.receives(syn().mss(1000).sack_ok().ts()).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    s.writes_bulk(0, 8 * 988);
+    for n in 0..8 {
+        s.sends(bulk(1 + n * 988, 1, 988));
+    }
+    let echo = s.echo();
+    // The second and the fourth are lost.
+    s.after(ms(20)).echoes(echo).receives(ack(1, 989).sack(&[(3953, 7905), (1977, 2965)]));
+    s.until_sent(ms(20)).expect("a retransmission");
+    s.sends(bulk(989, 1, 988)).sends(bulk(2965, 1, 988));
+    let srtt = |s: &Script| s.host.subflows(s.id()).unwrap()[0].srtt;
+    let before = srtt(&s);
+    // The repair of the fourth arrives first.
+    s.after(ms(20)).echoes(echo).receives(ack(1, 989).sack(&[(1977, 7905)]));
+    s.ignores();
+    assert_eq!(srtt(&s), before);
+    s.receives(ack(1, 7905)).sends_nothing();
+    assert_ne!(srtt(&s), before, "now the echo is that of the repair");
+}

@@ -88,3 +88,28 @@ fn a_loss_goes_by_the_window_where_that_was_used() {
     loses_one(&mut s, 30_000, 40);
     assert_eq!(windows(&s), (20_000, 20_000));
 }
+
+/// RFC 9438 §5.8: a pause is no time in which the window grew.
+#[test]
+fn cubic_does_not_grow_by_a_pause() {
+    let mut config = config();
+    config.tcp.slow_start_after_idle = false;
+    config.tcp.pacing = false;
+    config.tcp.congestion_control = "cubic".into();
+    let mut s = Script::listening_with(config);
+    s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    loses_one(&mut s, 0, 10);
+    // A full window in congestion avoidance, so that its curve begins.
+    let first = windows(&s).0 / 1000;
+    sends(&mut s, 10_000, first);
+    let sent = 10_000 + first * 1000;
+    s.after(ms(20)).receives(ack(1, 1 + sent));
+    let (before, _) = windows(&s);
+    s.after(secs(60));
+    sends(&mut s, sent, before / 1000);
+    s.after(ms(20)).receives(ack(1, 1 + sent + before / 1000 * 1000));
+    let (after, _) = windows(&s);
+    assert!(after < before + 2_000, "{before} {after}");
+}

@@ -80,6 +80,9 @@ pub struct Recovery {
     pub(super) rtt_since_probe: bool,
     /// Duplicate acknowledgements in a row, for peers without SACK (RFC 5681 §3.2).
     pub(super) duplicate_acks: u8,
+    /// For peers without SACK: where the latest recovery or timeout had sent to, until more than that is acknowledged
+    /// (RFC 6582 §3.2).
+    pub(super) recover: Option<SeqNum>,
     /// Timeouts in a row without progress.
     pub(super) timeouts: u8,
     /// What tells that the latest reduction of the window was needless.
@@ -99,6 +102,7 @@ impl Recovery {
             probe_wanted: false,
             rtt_since_probe: true,
             duplicate_acks: 0,
+            recover: None,
             timeouts: 0,
             undo: None,
             reported_bytes: 0,

@@ -20,6 +20,10 @@ use crate::special;
 
 /// How long a lossy link may be cut in all, in a world that has to complete.
 const OUTAGE_MAX: Span = Span::millis(5_000);
+/// The same where more connections share a link than it is for.
+const CROWD_OUTAGE_MAX: Span = Span::millis(1_000);
+/// Ten segments (RFC 6928).
+const FIRST_WINDOW_BITS: u64 = 120_000;
 /// Share of calm worlds among the general ones, in percent.
 const CALM_PERCENT: u64 = 57;
 /// Share of calm worlds that are made such that they have to fill their links, in percent.
@@ -136,6 +140,14 @@ impl Draw {
         if links.iter().any(|link| is_lossy(&link.shape) && silence(&events, &link.name) > OUTAGE_MAX) {
             // Timeouts are 20 s apart after it. If the next retransmission is lost as well, the one after that comes when
             // who has closed has given up after 60 s, as Linux does.
+            self.at_best(Ending::MayFail);
+        }
+        let connections = traffic.iter().map(|traffic| traffic.connections).sum::<u64>();
+        if links
+            .iter()
+            .any(|link| is_crowded(link, connections) && silence(&events, &link.name) > CROWD_OUTAGE_MAX)
+        {
+            // A queue that overflows is a lossy link, and its round trips of seconds are timeouts of many seconds.
             self.at_best(Ending::MayFail);
         }
         let count = |action| events.iter().filter(|event| event.action == action).count();
@@ -472,6 +484,13 @@ fn silence(events: &[EventSpec], link: &str) -> Span {
             .map(|event| event.at.0)
     };
     Span(times(Action::Restore).zip(times(Action::Cut)).map(|(back, cut)| back.saturating_sub(cut)).sum())
+}
+
+/// The first windows of all connections are more than a second's work.
+fn is_crowded(link: &LinkSpec, connections: u64) -> bool {
+    let steps = link.trace.iter().flat_map(|trace| trace.steps.iter().filter_map(|step| step.rate));
+    let rates = steps.chain(link.shape.rate).chain(link.up.and_then(|up| up.rate));
+    rates.min().is_some_and(|rate| rate.0 < connections * FIRST_WINDOW_BITS)
 }
 
 /// Data can arrive without its mapping.

@@ -115,6 +115,28 @@ fn two_cubic_subflows_take_the_share_of_two_flows() {
     assert!((0.58..=0.75).contains(&share), "{share}");
 }
 
+/// What an MPTCP connection with a lossy path delivers in 30 s, in octets; `backup` is a second path that is kept.
+fn bulk_with_backup(seed: u64, congestion_control: &str, backup: Option<LinkConfig>) -> f64 {
+    let mut links = vec![with_loss(mbit(20, 50), 1.0)];
+    links.extend(backup);
+    let mut world = World::new(seed, &links, HostConfig::default(), HostConfig::default());
+    world.endpoints(EndpointFlags::SUBFLOW | EndpointFlags::BACKUP);
+    let mut bulks = [start(&mut world, Protocol::Mptcp, congestion_control)];
+    pump(&mut world, &mut bulks, secs(30));
+    assert_eq!(world.client.subflows(bulks[0].client).unwrap().len(), links.len());
+    bulks[0].received as f64
+}
+
+#[test]
+fn a_backup_that_is_not_used_does_not_slow_the_path_that_is() {
+    for name in ["lia", "olia", "balia"] {
+        let ratio =
+            |seed| bulk_with_backup(seed, name, Some(mbit(20, 5))) / bulk_with_backup(seed, name, None);
+        let ratio = median(seeds(5).map(ratio).collect());
+        assert!((0.8..1.25).contains(&ratio), "{name}: {ratio:.2} of what it is alone");
+    }
+}
+
 /// What one TCP flow delivers over 100 Mbit/s and 40 ms of round trip with losses, as a part of the link.
 fn use_of_a_lossy_link(seed: u64, congestion_control: &str, loss_percent: f64) -> f64 {
     let link = with_loss(mbit(100, 20), loss_percent);

@@ -12,12 +12,13 @@ use crate::tcp::extension::Abort;
 use crate::tcp::flow::End;
 use crate::tcp::path_mtu::{TooBig, plateau_below};
 use crate::tcp::segment::Segment;
+use crate::time::Instant;
 
 impl Connection {
     /// Processes a segment of one subflow that is in a synchronized state.
     pub(crate) fn handle_segment(&mut self, ctx: &mut Ctx<'_>, id: u32, segment: Segment) {
         let Some(index) = self.subflows.iter().position(|s| s.id == id) else { return };
-        self.show_siblings_to(index);
+        self.show_siblings_to(ctx.now, index);
         let is_only = self.subflows.len() == 1;
         let subflow = &mut self.subflows[index];
         let Phase::Open(flow) = &mut subflow.phase else { return };
@@ -80,12 +81,12 @@ impl Connection {
     }
 
     /// What the congestion control of the subflow at `index` may know of the others, if it is coupled.
-    fn show_siblings_to(&mut self, index: usize) {
+    fn show_siblings_to(&mut self, now: Instant, index: usize) {
         self.data.siblings.clear();
         if self.subflows[index].flow().is_some_and(SubflowFlow::is_coupled) {
             let others =
                 self.subflows.iter().enumerate().filter(|(i, other)| *i != index && other.is_usable());
-            self.data.siblings.extend(others.filter_map(|(_, other)| other.flow()?.as_sibling()));
+            self.data.siblings.extend(others.filter_map(|(_, other)| other.flow()?.as_sibling(now)));
         }
     }
 

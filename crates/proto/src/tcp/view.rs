@@ -98,8 +98,13 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// What the controllers of the connection's other subflows may know of this one; `None` before the first round
-    /// trip. While it recovers from a loss, its window is what it will have after that.
-    pub fn as_sibling(&self) -> Option<Sibling> {
+    /// trip, and where nothing was sent for a retransmission timeout: a window that is not used takes no share of a
+    /// bottleneck, and a backup shall not slow the path that carries the data. While the flow recovers from a loss,
+    /// its window is what it will have after that.
+    pub fn as_sibling(&self, now: Instant) -> Option<Sibling> {
+        if self.snd.board.is_empty() && now.since(self.snd.last_sent) > self.rtt.rto() {
+            return None;
+        }
         let cwnd = match self.recovery.episode {
             Episode::Fast { .. } if !self.cc.steers_recovery() => self.cc.ssthresh(),
             Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => self.cc.cwnd(),

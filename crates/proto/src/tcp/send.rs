@@ -12,7 +12,7 @@ use polytcp_wire::tcp_options::MptcpOptions;
 use super::extension::{Carrier, Extension};
 use super::flow::{Env, Flow, OwnFin};
 use super::recovery::scoreboard::Sent;
-use super::recovery::{Episode, TailProbe};
+use super::recovery::{DueProbe, Episode, TailProbe};
 use super::segment::Outgoing;
 use crate::config::TcpConfig;
 use crate::seq::SeqNum;
@@ -34,6 +34,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let out = self
             .retransmit(env, ext)
             .or_else(|| self.send_new(env, ext))
+            .inspect(|out| self.note_probe(out))
             .or_else(|| self.send_tail_probe(env, ext))
             .or_else(|| self.send_fin(env, ext))
             .or_else(|| self.send_window_probe(env, ext));
@@ -87,13 +88,21 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// that it should not be given any. A flow is given about what it can send at once, so that the
     /// scheduler decides late.
     pub fn room(&self, now: Instant) -> u32 {
-        if self.snd.fin != OwnFin::None || !self.may_send_at(now) {
+        if self.snd.fin != OwnFin::None {
+            return 0;
+        }
+        let mss = u32::from(self.snd.mss);
+        if self.recovery.due_probe == DueProbe::AskedForNew && self.window_room() >= mss {
+            // RFC 8985 §7.3: the probe is the next segment, whatever the congestion window says.
+            return mss;
+        }
+        if !self.may_send_at(now) {
             return 0;
         }
         let room = self.cwnd_room().min(self.window_room());
         let room = room.saturating_sub(self.snd.queued_bytes);
         let is_idle = self.snd.board.in_flight() == 0 && self.snd.queued_bytes == 0;
-        if room < u32::from(self.snd.mss) && !is_idle { 0 } else { room }
+        if room < mss && !is_idle { 0 } else { room }
     }
 
     /// The owner has data that it did not give; perhaps the congestion window kept it back, perhaps pacing.
@@ -279,12 +288,25 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         Some(out)
     }
 
+    /// Data that leaves between the probe timeout and the probe is the probe: a repetition of it would tell nothing
+    /// more, and would only let the peer find a duplicate.
+    fn note_probe(&mut self, out: &Outgoing) {
+        if core::mem::replace(&mut self.recovery.due_probe, DueProbe::No) != DueProbe::No && !out.repeats {
+            self.recovery.tail_probe = Some(TailProbe { end: self.snd.board.snd_nxt(), repeats: false });
+        }
+    }
+
     /// RFC 8985 §7.3: a probe ignores the congestion window.
     fn send_tail_probe<X>(&mut self, env: &mut Env<'_>, ext: &mut X) -> Option<Outgoing>
     where
         X: Extension<Sent = S, Held = H>,
     {
-        if !core::mem::take(&mut self.recovery.probe_wanted) || self.snd.board.is_empty() {
+        let due = &mut self.recovery.due_probe;
+        if *due == DueProbe::WantsNew && self.snd.queue.is_empty() {
+            *due = DueProbe::AskedForNew;
+            return None;
+        }
+        if core::mem::replace(due, DueProbe::No) == DueProbe::No || self.snd.board.is_empty() {
             return None;
         }
         let tag = self

@@ -3,7 +3,7 @@
 
 use super::delivered::Delivered;
 use super::flow::{Env, Flow};
-use super::recovery::{Episode, Frto};
+use super::recovery::{DueProbe, Episode, Frto};
 use crate::time::Instant;
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
@@ -101,11 +101,15 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// When it shows that nobody has new data: at once.
     pub(super) fn new_data_deadline(&self, now: Instant) -> Option<Instant> {
-        (self.frto() == Frto::AskedForNew).then_some(now)
+        let asked = self.frto() == Frto::AskedForNew || self.recovery.due_probe == DueProbe::AskedForNew;
+        asked.then_some(now)
     }
 
-    /// Nobody had new data: retransmissions go on (RFC 5682 §3.1, step 2b).
+    /// Nobody had new data: retransmissions go on (RFC 5682 §3.1, step 2b), and the probe repeats the last segment.
     pub(super) fn give_up_new_data(&mut self) {
+        if self.recovery.due_probe == DueProbe::AskedForNew {
+            self.recovery.due_probe = DueProbe::Repeat;
+        }
         if self.frto() == Frto::AskedForNew {
             self.set_frto(Frto::Off);
         }

@@ -1,7 +1,7 @@
 //! A flow's timers: retransmission timeout, tail loss probe, reordering, persist, keepalive.
 
 use super::flow::{End, Env, Flow};
-use super::recovery::{Episode, Frto, TimerKind};
+use super::recovery::{DueProbe, Episode, Frto, TimerKind};
 use crate::config::Keepalive;
 use crate::time::{Duration, Instant};
 
@@ -198,7 +198,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     fn on_probe_timeout(&mut self, env: &mut Env<'_>) {
         env.counters.tcp_loss_probes += 1;
         self.recovery.suspect();
-        self.recovery.probe_wanted = true;
+        self.recovery.due_probe = DueProbe::WantsNew;
         self.recovery.rtt_since_probe = false;
         // Whatever happens to the probe, the timeout follows.
         self.recovery.timer = Some((self.timeout_at(env.now), TimerKind::Rto));

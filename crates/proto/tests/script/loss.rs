@@ -259,6 +259,41 @@ fn a_probe_that_repaired_a_loss_reduces_the_window() {
 }
 
 #[test]
+fn data_that_leaves_after_the_probe_timeout_is_the_probe() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 2);
+    // The probe is due, and the program writes before there is room for it.
+    s.waits_without_room(ms(60)).writes_bulk(2000, 1000);
+    s.sends(bulk(2001, 1, 1000)).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtTCPLossProbes"), Some(1));
+    // As after a probe: what follows is the timeout.
+    let wait = s.until_sent(secs(1)).expect("a timeout");
+    assert!(wait >= ms(200), "{wait:?}");
+    s.sends(bulk(1, 1, 1000));
+}
+
+#[test]
+fn data_that_waits_for_the_congestion_window_is_the_probe() {
+    let mut s = measured();
+    s.writes_bulk(0, 40_000);
+    for i in 0..10 {
+        s.until_sent(ms(15)).expect("the first window has room");
+        s.sends(bulk(1 + i * 1000, 1, 1000));
+    }
+    let wait = s.until_sent(ms(100)).expect("a probe");
+    assert!(wait >= ms(40), "{wait:?}");
+    s.sends(bulk(10_001, 1, 1000)).sends_nothing();
+    assert_eq!(s.host.counters().get("TcpExtTCPLossProbes"), Some(1));
+}
+
+#[test]
+fn an_acknowledgement_between_the_probe_timeout_and_the_probe_makes_it_needless() {
+    let mut s = measured();
+    sends_bulk(&mut s, 0, 2);
+    s.waits_without_room(ms(60)).receives(ack(1, 1001)).sends_nothing();
+}
+
+#[test]
 fn a_second_probe_waits_for_a_round_trip_that_was_measured() {
     let mut s = probed();
     // Which copy this acknowledges is not known.

@@ -59,14 +59,15 @@ fn an_original_that_answers_after_a_timeout_brings_the_window_back() {
 fn new_data_after_a_timeout_tells_that_it_was_spurious() {
     let mut s = measured(false);
     sends_bulk(&mut s, 0, 10, 1000);
+    // The first of it is the tail loss probe.
     s.writes_bulk(10_000, 5_000).sends_nothing();
     times_out(&mut s, 1000);
     // Only the first is acknowledged, which either copy can have done: new data instead of the rest.
     s.receives(ack(1, 1001));
     s.until_sent(ms(30)).expect("new data");
-    s.sends(bulk(10_001, 1, 1000));
+    s.sends(bulk(11_001, 1, 1000));
     s.until_sent(ms(30)).expect("and a second segment of it");
-    s.sends(bulk(11_001, 1, 1000)).sends_nothing();
+    s.sends(bulk(12_001, 1, 1000)).sends_nothing();
     // An original answers.
     s.receives(ack(1, 2001));
     assert_eq!(counter(&s, "TcpExtTCPSpuriousRTOs"), 1);
@@ -81,10 +82,10 @@ fn new_data_after_a_timeout_tells_that_the_rest_is_lost() {
     times_out(&mut s, 1000);
     s.receives(ack(1, 1001));
     s.until_sent(ms(30)).expect("new data");
-    s.sends(bulk(10_001, 1, 1000));
+    s.sends(bulk(11_001, 1, 1000));
     s.until_sent(ms(30)).expect("and a second segment of it");
-    s.sends(bulk(11_001, 1, 1000)).sends_nothing();
-    s.after(ms(15)).receives(ack(1, 1001).sack(&[(10_001, 11_001)]));
+    s.sends(bulk(12_001, 1, 1000)).sends_nothing();
+    s.after(ms(15)).receives(ack(1, 1001).sack(&[(11_001, 12_001)]));
     s.until_sent(ms(30)).expect("a retransmission");
     s.sends(bulk(1001, 1, 1000));
     assert_eq!(counter(&s, "TcpExtTCPSpuriousRTOs"), 0);

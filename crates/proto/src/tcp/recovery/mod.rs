@@ -58,6 +58,18 @@ pub(super) enum TimerKind {
     Persist,
 }
 
+/// A tail loss probe that is due (RFC 8985 §7.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DueProbe {
+    No,
+    /// New data is to be the probe if there is any.
+    WantsNew,
+    /// Whoever has new data gives it now.
+    AskedForNew,
+    /// Nobody had any: the last segment again.
+    Repeat,
+}
+
 /// A tail loss probe on its way (RFC 8985 §7.4).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TailProbe {
@@ -74,8 +86,7 @@ pub struct Recovery {
     pub(super) rack: Rack,
     pub(super) timer: Option<(Instant, TimerKind)>,
     pub(super) tail_probe: Option<TailProbe>,
-    /// A probe is to leave with the next transmission.
-    pub(super) probe_wanted: bool,
+    pub(super) due_probe: DueProbe,
     /// A round trip was measured since the last tail loss probe.
     pub(super) rtt_since_probe: bool,
     /// Duplicate acknowledgements in a row, for peers without SACK (RFC 5681 §3.2).
@@ -99,7 +110,7 @@ impl Recovery {
             rack: Rack::new(snd_una),
             timer: None,
             tail_probe: None,
-            probe_wanted: false,
+            due_probe: DueProbe::No,
             rtt_since_probe: true,
             duplicate_acks: 0,
             recover: None,
@@ -122,6 +133,7 @@ impl Recovery {
     /// The peer acknowledged something.
     pub(super) fn on_progress(&mut self) {
         self.suspect = false;
+        self.due_probe = DueProbe::No;
         self.timeouts = 0;
     }
 

@@ -103,6 +103,14 @@ impl Script {
         self
     }
 
+    /// Time passes and the host does what is due, but is not asked what it has to send: its driver has no room.
+    pub fn waits_without_room(&mut self, wait: Duration) -> &mut Self {
+        self.now += wait;
+        let now = self.now;
+        self.host.handle_timeout(now);
+        self
+    }
+
     /// Time passes, and whatever the host sends is thrown away; returns how many segments that were.
     #[track_caller]
     pub fn idles(&mut self, wait: Duration) -> usize {

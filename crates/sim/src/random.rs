@@ -24,6 +24,8 @@ const OUTAGE_MAX: Span = Span::millis(5_000);
 const CROWD_OUTAGE_MAX: Span = Span::millis(1_000);
 /// Ten segments (RFC 6928).
 const FIRST_WINDOW_BITS: u64 = 120_000;
+/// Seconds that a traced link may need for the first windows of all connections.
+const STARVED: u64 = 8;
 /// Share of calm worlds among the general ones, in percent.
 const CALM_PERCENT: u64 = 57;
 /// Share of calm worlds that are made such that they have to fill their links, in percent.
@@ -148,6 +150,13 @@ impl Draw {
             .any(|link| is_crowded(link, connections) && silence(&events, &link.name) > CROWD_OUTAGE_MAX)
         {
             // A queue that overflows is a lossy link, and its round trips of seconds are timeouts of many seconds.
+            self.at_best(Ending::MayFail);
+        }
+        if links
+            .iter()
+            .any(|link| mean_rate(link).is_some_and(|rate| rate < connections * FIRST_WINDOW_BITS / STARVED))
+        {
+            // As above, for as long as the silences of the trace leave no time to catch up.
             self.at_best(Ending::MayFail);
         }
         let count = |action| events.iter().filter(|event| event.action == action).count();
@@ -491,6 +500,18 @@ fn is_crowded(link: &LinkSpec, connections: u64) -> bool {
     let steps = link.trace.iter().flat_map(|trace| trace.steps.iter().filter_map(|step| step.rate));
     let rates = steps.chain(link.shape.rate).chain(link.up.and_then(|up| up.rate));
     rates.min().is_some_and(|rate| rate.0 < connections * FIRST_WINDOW_BITS)
+}
+
+/// What a trace lets through in the mean, in bits per second.
+fn mean_rate(link: &LinkSpec) -> Option<u64> {
+    let trace = link.trace.as_ref()?;
+    let period = trace.every?;
+    let ends = trace.steps.iter().skip(1).map(|step| step.at).chain([period]);
+    let carried = trace.steps.iter().zip(ends).map(|(step, end)| {
+        let millis = end.0.saturating_sub(step.at.0) / 1_000_000;
+        step.rate.map_or(0, |rate| rate.0) / 1_000 * millis
+    });
+    Some(carried.sum::<u64>() * 1_000 / (period.0 / 1_000_000).max(1))
 }
 
 /// Data can arrive without its mapping.

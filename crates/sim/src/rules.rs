@@ -52,6 +52,8 @@ struct Flow {
     last_ack: Option<u32>,
     /// Highest acknowledgement that came.
     acked: Option<u32>,
+    /// Latest timestamp that came with such: what is older is dropped, with its options (RFC 7323 §5).
+    clock: Option<u32>,
     owed_since: Option<Instant>,
     withdrawn_at: Option<Instant>,
 }
@@ -201,7 +203,7 @@ impl HostView {
         if header.flags.contains(TcpFlags::SYN) && !is_answer {
             let flow = self.flows.entry(tuple).or_default();
             flow.peer_nonces.clear();
-            flow.asked = None;
+            (flow.asked, flow.clock) = (None, None);
         }
         let Some(flow) = self.flows.get_mut(&tuple) else { return false };
         if header.flags.contains(TcpFlags::RST) {
@@ -249,8 +251,13 @@ impl HostView {
         // acknowledgement (RFC 5961 §5.2): a proxy has acknowledged for the peer, or believed a forged segment.
         let is_old = flow.acked.is_some_and(|acked| acked.wrapping_sub(header.ack).wrapping_sub(1) < 1 << 31);
         let is_taken = is_own && !is_old && flow.sent_end.wrapping_sub(header.ack) < 1 << 31;
+        let stamp = segment.tcp.options.timestamps.map(|stamps| stamps.val);
+        let is_late = stamp
+            .zip(flow.clock)
+            .is_some_and(|(stamp, clock)| clock.wrapping_sub(stamp).wrapping_sub(1) < 1 << 31);
         if is_taken {
             flow.acked = Some(header.ack);
+            flow.clock = if is_late { flow.clock } else { stamp };
         }
         let in_order = !segment.payload.is_empty()
             && is_taken
@@ -268,7 +275,8 @@ impl HostView {
         let knows =
             connection.and_then(|place| self.connections.get(place)).is_some_and(|k| k.remote.is_some());
         for option in segment.tcp.options.mptcp.iter() {
-            if let (MptcpOption::RemoveAddr(ids), true) = (option, is_own && knows && !is_behind) {
+            if let (MptcpOption::RemoveAddr(ids), true) = (option, is_own && knows && !is_behind && !is_late)
+            {
                 let gone = |flow: &&mut Flow| {
                     flow.connection == connection
                         && flow.remote_id.is_some_and(|id| ids.as_slice().contains(&id))

@@ -58,6 +58,8 @@ mod mptcp_one_sided;
 mod mptcp_stale;
 #[path = "script/mptcp_stall.rs"]
 mod mptcp_stall;
+#[path = "script/mptcp_user_timeout.rs"]
+mod mptcp_user_timeout;
 #[path = "script/socket_options.rs"]
 mod socket_options;
 #[path = "script/spurious.rs"]

@@ -198,8 +198,9 @@ impl MptcpStream {
         self.socket().set_keepalive(keepalive)
     }
 
-    /// How long written data may go unacknowledged before a subflow is given up (`TCP_USER_TIMEOUT`, RFC 5482); `None`, the
-    /// default: as long as [`retries2`](crate::TcpConfig::retries2) takes.
+    /// How long written data may go unacknowledged before the connection is given up with `TimedOut` (`TCP_USER_TIMEOUT`,
+    /// RFC 9293 §3.9.1.8); `None`, the default: as long as [`retries2`](crate::TcpConfig::retries2) takes. On MPTCP a path
+    /// that died among others that work does not count.
     ///
     /// # Errors
     /// As the connection failed.

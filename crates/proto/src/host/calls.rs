@@ -292,9 +292,14 @@ impl Host {
         Ok(())
     }
 
-    /// Sets `TCP_USER_TIMEOUT`: a flow of the connection is given up when data that it sent was not acknowledged for
-    /// this long, or the peer's window stayed shut; `None` (the default) leaves it to
-    /// [`retries2`](crate::config::TcpConfig::retries2). Holds for subflows that come later too.
+    /// Sets `TCP_USER_TIMEOUT`: the connection fails with [`ConnectionError::TimedOut`](super::ConnectionError::TimedOut) when what it sent was not
+    /// acknowledged for this long, the peer's window stayed shut, or its first SYN was not answered; `None` (the default)
+    /// leaves that to [`retries2`](crate::config::TcpConfig::retries2) and
+    /// [`syn_retries`](crate::config::TcpConfig::syn_retries).
+    ///
+    /// On plain TCP it replaces `retries2`. On MPTCP, where Linux refuses it, it holds for the connection: it ends when
+    /// DATA_ACK stood still for so long and no subflow got anything acknowledged. A path that died among others that work
+    /// ends nothing; single subflows, and keepalive, keep to the ordinary limits.
     ///
     /// # Errors
     /// [`CallError::NotFound`].

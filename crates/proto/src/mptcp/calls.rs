@@ -119,14 +119,6 @@ impl Connection {
         self.timing.cork = None;
     }
 
-    /// Sets `TCP_USER_TIMEOUT`.
-    pub(crate) fn set_user_timeout(&mut self, limit: Option<Duration>) {
-        self.user_timeout = limit;
-        for flow in self.subflows.iter_mut().filter_map(Subflow::flow_mut) {
-            flow.set_user_timeout(limit);
-        }
-    }
-
     /// Sets `SO_KEEPALIVE` and what belongs to it.
     pub(crate) fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
         self.keepalive = keepalive;

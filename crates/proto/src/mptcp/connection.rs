@@ -198,7 +198,7 @@ pub struct Connection {
     pub(super) scheduler: Box<dyn Scheduler>,
     pub(super) views: Vec<SubflowView>,
     pub(super) nodelay: bool,
-    /// `TCP_USER_TIMEOUT`, for every flow.
+    /// `TCP_USER_TIMEOUT`.
     pub(super) user_timeout: Option<Duration>,
     pub(super) keepalive: Option<Keepalive>,
     pub(super) ip: IpFields,
@@ -247,6 +247,8 @@ pub(super) struct Timing {
     pub(super) stalls: u8,
     /// When it was so last.
     pub(super) last_stall: Instant,
+    /// Since when the peer owes an acknowledgement: see [`super::user_timeout`].
+    pub(super) owed_since: Option<Instant>,
     /// Since when there is no subflow.
     pub(super) bare_since: Option<Instant>,
     /// When the application closed, or when the orphan made progress last.
@@ -310,6 +312,7 @@ impl Connection {
                 stall_at: None,
                 stalls: 0,
                 last_stall: Instant::ZERO,
+                owed_since: None,
                 bare_since: None,
                 orphaned_at: None,
                 orphan_una: first_dsn,
@@ -373,7 +376,7 @@ impl Connection {
         let params = FlowParams { congestion_control: &self.congestion_control, segment_bytes_max };
         let mut flow = SubflowFlow::new(now, agreed, params);
         flow.set_window_is_shared(self.data.mode == Mode::Mptcp);
-        flow.set_user_timeout(self.user_timeout);
+        flow.set_user_timeout(self.flow_user_timeout());
         flow.set_keepalive(self.keepalive);
         Box::new(flow)
     }

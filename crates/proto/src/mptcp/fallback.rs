@@ -297,6 +297,7 @@ impl Connection {
             // Joins that were only tried: a plain connection has one subflow.
             self.drop_openings(ctx);
         }
+        self.hand_user_timeout_to_flows();
         self.data.failing = Failing::No;
         self.data.snd.forget_ranges();
         self.pm.announcing = None;

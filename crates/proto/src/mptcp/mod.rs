@@ -20,6 +20,7 @@
 //! | [`transmit`] | what leaves next, by the scheduler | 3.3.5 |
 //! | `memory`, `tuning` | what a connection may hold, and how that grows | 3.3.4, 3.3.5 |
 //! | [`timeouts`] | what becomes due at data level | 3.3.6 |
+//! | `user_timeout` | when nothing came back for too long | |
 
 mod calls;
 pub mod capable;
@@ -45,3 +46,4 @@ pub mod subflow;
 pub mod timeouts;
 pub mod transmit;
 mod tuning;
+mod user_timeout;

@@ -46,6 +46,7 @@ impl Connection {
             .chain(timing.cork.map(|cork| cork.until))
             .chain(timing.schedule_at)
             .chain(timing.stall_at)
+            .chain(self.user_timeout_at())
             .chain(self.fin_again_at())
             .chain(self.failing_deadline())
             .chain(bare.map(|since| since + config.mptcp.close_timeout))
@@ -63,6 +64,7 @@ impl Connection {
 
     /// Does what became due at `ctx.now`.
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        self.expire_user_timeout(ctx);
         // Backwards, because a subflow may go.
         for index in (0..self.subflows.len()).rev() {
             self.handle_subflow_timeout(ctx, index);
@@ -149,6 +151,7 @@ impl Connection {
     /// silent for 200 ms in that state); or the window is closed and nothing is under way that could
     /// bring its opening (RFC 8684 §3.3.4, RFC 9293 §3.8.6.1).
     pub(crate) fn watch_stall(&mut self, now: Instant) {
+        self.watch_user_timeout(now);
         for subflow in &mut self.subflows {
             if subflow.flow().is_some_and(SubflowFlow::is_closing) {
                 subflow.mp.closing_since.get_or_insert(now);

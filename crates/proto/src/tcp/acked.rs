@@ -68,6 +68,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.rate.before_ack(env.now, prior_in_flight);
         env.counters.tcp_pure_acks += u64::from(segment.seq_len() == 0);
         let delivered = self.take_delivered(env, segment);
+        if delivered.bytes > 0 {
+            self.snd.acked_at = env.now;
+        }
         env.counters.tcp_delivered += u64::from(delivered.bytes.div_ceil(u32::from(self.snd.mss).max(1)));
         if segment.ack.after(snd_una) {
             self.on_cumulative_progress(env, segment, ext);

@@ -125,6 +125,8 @@ pub(super) struct SendHalf<S> {
     pub(super) window_is_shared: bool,
     pub(super) pace_next: Instant,
     pub(super) last_sent: Instant,
+    /// When the peer acknowledged something new last, or the handshake.
+    pub(super) acked_at: Instant,
     pub(super) usage: WindowUsage,
     /// Where an unused window is kept.
     pub(super) validation: Option<Box<Validation>>,
@@ -244,6 +246,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 window_is_shared: false,
                 pace_next: now,
                 last_sent: now,
+                acked_at: now,
                 usage: WindowUsage::new(snd_una),
                 validation: None,
                 probe: false,

@@ -278,6 +278,11 @@ impl Opening {
         self.sent
     }
 
+    /// When the first of them left.
+    pub fn first_sent(&self) -> Option<Instant> {
+        self.first_sent
+    }
+
     /// Our initial sequence number.
     pub fn iss(&self) -> SeqNum {
         self.iss

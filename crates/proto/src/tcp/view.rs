@@ -190,6 +190,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
     }
 
+    /// When the peer acknowledged something new last, or the handshake.
+    pub fn acked_at(&self) -> Instant {
+        self.snd.acked_at
+    }
+
     /// How long data may go unacknowledged, or a window stay shut, before the flow is given up (RFC 9293 §3.9.1.8;
     /// `TCP_USER_TIMEOUT`); `None` leaves that to the number of retransmissions.
     pub fn set_user_timeout(&mut self, limit: Option<Duration>) {

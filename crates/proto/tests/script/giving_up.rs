@@ -1,7 +1,7 @@
 //! Options of a connection that say when it is given up: `TCP_USER_TIMEOUT`, `SO_LINGER` (RFC 5482, RFC 9293 §3.9.1.8).
 
 use super::dsl::*;
-use polytcp_proto::host::{CallError, ConnectionError, SubflowState};
+use polytcp_proto::host::{CallError, ConnectionError, Protocol, SubflowState};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 
 fn timed_out() -> CallError {
@@ -96,6 +96,27 @@ fn a_close_with_time_to_linger_is_graceful() {
     let mut s = Script::accepted_plain();
     s.lingers(secs(5)).writes(b"unacked").sends(data(1, 1, b"unacked"));
     s.closes().sends(fin(8, 1));
+}
+
+/// As Linux's: it bounds the handshake too, and so do the repetitions of the SYN.
+#[test]
+fn a_connect_that_nobody_answers_is_given_up_at_the_user_timeout() {
+    for protocol in [Protocol::Tcp, Protocol::Mptcp] {
+        let mut s = Script::connecting_with(config(), protocol);
+        s.user_timeout(ms(3_500));
+        assert_eq!(s.idles(ms(3_499)), 4, "the SYN and three repetitions");
+        assert!(s.is_open());
+        s.idles(ms(1));
+        s.reads_error(timed_out());
+        let count = |name| s.host.counters().get(name).unwrap();
+        assert_eq!((count("TcpExtTCPAbortOnTimeout"), count("TcpAttemptFails")), (1, 1));
+    }
+    let mut config = config();
+    config.tcp.syn_retries = 0;
+    let mut s = Script::connecting_with(config, Protocol::Tcp);
+    s.user_timeout(secs(1_000));
+    s.idles(secs(10));
+    s.reads_error(timed_out());
 }
 
 /// What else its connection waits for does not end it sooner.

@@ -72,7 +72,7 @@ impl Host {
         };
         let mode = if local_key.is_some() { Mode::Mptcp } else { Mode::Plain };
         let mut opening = Opening::active(now, self.initial_number(tuple, now), self.offer(interface, tuple));
-        if let Some(syn) = self.fast_open_syn(remote.ip(), &options.data) {
+        if let Some(syn) = self.fast_open_syn(now, remote.ip(), &options.data) {
             opening.set_fast_open(syn);
         }
         let new = NewConnection {

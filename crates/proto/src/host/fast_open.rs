@@ -1,10 +1,9 @@
-//! TCP Fast Open (RFC 7413): whose cookies we have, and whose data we take.
+//! TCP Fast Open (RFC 7413): what a SYN of ours says of it, and whose data we take.
 //!
 //! A SYN with data and a right cookie makes its connection at once. Its request lives on beside it and
 //! repeats the SYN/ACK until the third ACK comes, which on MPTCP brings the peer's key: until then such a
 //! connection can be read and has nothing to send. Data on a SYN has no data sequence numbers.
 
-use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
 use bytes::Bytes;
@@ -18,9 +17,8 @@ use super::third_ack::acked_key;
 use super::{ConnectionId, Event, FlowRef, FourTuple, Host, ListenerId};
 use crate::config::fastopen;
 use crate::host::socket::ConnectionError;
-use crate::map::{Map, MapSecret};
 use crate::mptcp::capable::understood_capable;
-use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
+use crate::mptcp::connection::{Connection, Ctx, FastOpenOutcome, NewConnection, Role};
 use crate::mptcp::hook::Mode;
 use crate::mptcp::key::Key;
 use crate::rng::SecretSource;
@@ -29,41 +27,12 @@ use crate::tcp::opening::{FastOpenSyn, Opening};
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::time::{Duration, Instant};
 
-/// Servers whose cookies are kept at most; the oldest goes.
-const SERVERS_MAX: usize = 1024;
 /// MSS towards a server of which nothing is known (RFC 9293 §3.7.1).
 const UNKNOWN_MSS_V4: u16 = 536;
 const UNKNOWN_MSS_V6: u16 = 1220;
 
-/// What a server said when it gave its cookie (RFC 7413 §4.1.3).
-#[derive(Clone, Copy)]
-pub(super) struct KnownServer {
-    pub(super) cookie: FastOpenCookie,
-    pub(super) mss: u16,
-}
-
-/// The cookies that servers gave us, by address: one serves all ports of its server.
-pub(super) struct KnownServers {
-    servers: Map<IpAddr, KnownServer>,
-    order: VecDeque<IpAddr>,
-}
-
-impl KnownServers {
-    pub(super) fn new(secret: MapSecret) -> Self {
-        Self { servers: Map::new(secret), order: VecDeque::new() }
-    }
-
-    pub(super) fn insert(&mut self, server: IpAddr, known: KnownServer) {
-        if self.servers.insert(server, known).is_some() {
-            return;
-        }
-        self.order.push_back(server);
-        if self.order.len() > SERVERS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.servers.remove(&oldest);
-        }
-    }
+fn unknown_mss(server: IpAddr) -> u16 {
+    if server.is_ipv6() { UNKNOWN_MSS_V6 } else { UNKNOWN_MSS_V4 }
 }
 
 /// Octets of the cookies that we give, as Linux's.
@@ -293,40 +262,30 @@ impl Host {
         }
     }
 
+    /// What became of a SYN with Fast Open to `server` (RFC 7413 §4.1.3.1).
+    pub(super) fn note_fast_open(&mut self, now: Instant, server: IpAddr, outcome: FastOpenOutcome) {
+        match outcome {
+            FastOpenOutcome::Answered { given } => self.known_servers.note_answer(server, given),
+            FastOpenOutcome::Lost => self.known_servers.note_loss(now, server, unknown_mss(server)),
+        }
+    }
+
     /// What the SYN to `server` says of Fast Open, when there is `data` to begin with.
-    pub(super) fn fast_open_syn(&self, server: IpAddr, data: &Bytes) -> Option<FastOpenSyn> {
+    pub(super) fn fast_open_syn(&self, now: Instant, server: IpAddr, data: &Bytes) -> Option<FastOpenSyn> {
         let bits = self.config.tcp.fastopen;
         if data.is_empty() || bits & fastopen::CLIENT_ENABLE == 0 {
             return None;
         }
-        let known = self.known_servers.servers.get(&server);
-        let unknown_mss = if server.is_ipv6() { UNKNOWN_MSS_V6 } else { UNKNOWN_MSS_V4 };
-        let mss = known.map_or(unknown_mss, |known| known.mss);
-        let option = match known {
+        let known = self.known_servers.get(&server);
+        if known.is_some_and(|known| known.is_avoided(now)) {
+            return None;
+        }
+        let mss = known.map_or(unknown_mss(server), |known| known.mss);
+        let option = match known.and_then(|known| known.cookie) {
             _ if bits & fastopen::CLIENT_NO_COOKIE != 0 => None,
-            Some(known) => Some(known.cookie),
+            Some(cookie) => Some(cookie),
             None => Some(FastOpenCookie::REQUEST),
         };
         Some(FastOpenSyn { option, data: data.clone(), mss })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_chacha::ChaCha8Rng;
-    use rand_chacha::rand_core::SeedableRng;
-
-    #[test]
-    fn the_oldest_server_is_forgotten_first() {
-        let mut known = KnownServers::new(MapSecret::random(&mut ChaCha8Rng::seed_from_u64(1)));
-        let server = |n: u32| IpAddr::from(n.to_be_bytes());
-        let cookie = FastOpenCookie::new(&[1; 8]).expect("a length that is allowed");
-        for n in 0..SERVERS_MAX as u32 + 5 {
-            known.insert(server(n), KnownServer { cookie, mss: 1460 });
-            known.insert(server(n), KnownServer { cookie, mss: 1460 });
-        }
-        assert_eq!((known.servers.len(), known.order.len()), (SERVERS_MAX, SERVERS_MAX));
-        assert!(known.servers.get(&server(4)).is_none() && known.servers.get(&server(5)).is_some());
     }
 }

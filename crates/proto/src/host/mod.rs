@@ -17,7 +17,7 @@
 //! | `listener` | listeners, and which SYN one takes |
 //! | `passive`, `third_ack` | requests of peers that connect, and what becomes of them |
 //! | `join` | MP_JOIN at a listener |
-//! | `fast_open` | TCP Fast Open: whose cookies we have, whose data we take |
+//! | `fast_open`, `known_servers` | TCP Fast Open: what our SYNs carry and to whom, whose data we take |
 //! | `cookies` | handshakes of peers that are not remembered: SYN cookies |
 //! | `blackhole` | networks that swallow MP_CAPABLE |
 //! | `paths` | the path manager's decisions carried out |
@@ -38,6 +38,7 @@ mod handshake;
 pub mod interface;
 mod ip_counters;
 mod join;
+mod known_servers;
 mod listener;
 mod passive;
 mod path_mtus;
@@ -69,9 +70,10 @@ use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use blackhole::Blackhole;
 use cookies::JoinCookies;
-use fast_open::{FastOpenKeys, KnownServers};
+use fast_open::FastOpenKeys;
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
+use known_servers::KnownServers;
 use listener::Listener;
 use passive::HalfOpen;
 use ports::EphemeralPorts;

@@ -5,7 +5,6 @@ use core::net::{IpAddr, SocketAddr};
 
 use polytcp_wire::mptcp::{AddAddr, AddAddrAuth, AddressIds};
 
-use super::fast_open::KnownServer;
 use super::ip_counters::{Family, IpEvent, count_ip};
 use super::{ConnectionId, FlowRef, FourTuple, Host, tenant_in};
 use crate::mptcp::connection::{Connection, Notice, Role};
@@ -123,9 +122,9 @@ impl Host {
                 self.next_steps(now, id);
             }
             Notice::RemoveAddr(ids) => self.handle_remove_addr(now, id, &ids),
-            Notice::FastOpenCookie { cookie, mss } => {
+            Notice::FastOpen(outcome) => {
                 if let Some(server) = self.connection(id).map(|c| c.first_remote.ip()) {
-                    self.known_servers.insert(server, KnownServer { cookie, mss });
+                    self.note_fast_open(now, server, outcome);
                 }
             }
             Notice::Prio { subflow } => {

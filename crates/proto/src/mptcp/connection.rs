@@ -131,13 +131,20 @@ pub enum Notice {
     },
     /// It became plain TCP.
     FellBack(FallbackReason),
-    /// The peer gave a Fast Open cookie.
-    FastOpenCookie {
-        /// The cookie.
-        cookie: FastOpenCookie,
-        /// The MSS beside it.
-        mss: u16,
+    /// A SYN with Fast Open had its answer, or got none.
+    FastOpen(FastOpenOutcome),
+}
+
+/// What became of a SYN with Fast Open.
+#[derive(Clone, Copy, Debug)]
+pub enum FastOpenOutcome {
+    /// It was answered.
+    Answered {
+        /// The peer's cookie, if it gave one, and the MSS beside it.
+        given: Option<(FastOpenCookie, u16)>,
     },
+    /// It had data and got no answer.
+    Lost,
 }
 
 /// Why a subflow's data goes to others.

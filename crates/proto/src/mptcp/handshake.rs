@@ -9,7 +9,7 @@ use polytcp_wire::tcp_option::TcpOption;
 use polytcp_wire::tcp_options::MptcpOptions;
 
 use super::capable::{Asked, capable, understood_capable};
-use super::connection::{Connection, Ctx, Emission, Notice, Role, Stage};
+use super::connection::{Connection, Ctx, Emission, FastOpenOutcome, Notice, Role, Stage};
 use super::fallback::{Failing, FallbackReason};
 use super::hook::{Mode, reset_reason};
 use super::key::{Key, Nonce, join_hmac};
@@ -115,6 +115,7 @@ impl Connection {
         }
         let first = self.subflows[index].id == 1;
         ctx.counters.tcp_abort_on_timeout += 1;
+        self.note_unanswered(index);
         // ETIMEDOUT
         self.remove_subflow(ctx, index, None, 110);
         if first {
@@ -232,7 +233,7 @@ impl Connection {
         }
     }
 
-    /// Counts what became of data on the SYN, and keeps the cookie of a peer that was asked for one.
+    /// Counts what became of data on the SYN, and tells what Fast Open came to.
     fn note_fast_open(&mut self, ctx: &mut Ctx<'_>, index: usize, segment: &Segment, agreed: &Agreed) {
         let Phase::Opening { opening, .. } = &self.subflows[index].phase else { return };
         if opening.syn_data() > 0 {
@@ -243,11 +244,27 @@ impl Connection {
                 &mut ctx.counters.tcp_fast_open_active_fail
             }) += 1;
         }
-        let given = segment.options.fast_open.filter(|cookie| !cookie.is_request());
-        if let Some(cookie) = given.filter(|_| opening.asked_fast_open()) {
+        if !opening.asked_fast_open() && opening.syn_data() == 0 {
+            return;
+        }
+        let given =
+            segment.options.fast_open.filter(|cookie| !cookie.is_request() && opening.asked_fast_open());
+        let is_lost = opening.has_lost_syn_data() && agreed.syn_data_acked == 0 && given.is_none();
+        let outcome = if is_lost {
+            FastOpenOutcome::Lost
+        } else {
             // RFC 9293 §3.7.1: 536 octets when the peer names none.
-            let mss = segment.options.mss.unwrap_or(536);
-            self.notices.push_back(Notice::FastOpenCookie { cookie, mss });
+            FastOpenOutcome::Answered { given: given.zip(segment.options.mss.or(Some(536))) }
+        };
+        self.notices.push_back(Notice::FastOpen(outcome));
+    }
+
+    /// A handshake ends without any answer: what its first SYN carried may be the reason (RFC 7413 §4.1.3.1).
+    pub(super) fn note_unanswered(&mut self, index: usize) {
+        if let Some(Phase::Opening { opening, .. }) = self.subflows.get(index).map(|subflow| &subflow.phase)
+            && opening.has_lost_syn_data()
+        {
+            self.notices.push_back(Notice::FastOpen(FastOpenOutcome::Lost));
         }
     }
 

@@ -69,6 +69,7 @@ impl Connection {
         }
         ctx.counters.tcp_abort_on_timeout += 1;
         if self.stage == Stage::Connecting {
+            self.note_unanswered(0);
             // ETIMEDOUT
             self.remove_subflow(ctx, 0, None, 110);
         }

@@ -268,6 +268,11 @@ impl Opening {
         self.syn_data
     }
 
+    /// The first SYN had data and was repeated, without.
+    pub fn has_lost_syn_data(&self) -> bool {
+        self.syn_data > 0 && self.sent > 1
+    }
+
     /// How many octets on the SYN `ack` acknowledges, if it acknowledges the SYN.
     fn syn_data_acked(&self, ack: SeqNum) -> Option<u32> {
         ack.since(self.iss + 1).filter(|acked| *acked <= self.syn_data)

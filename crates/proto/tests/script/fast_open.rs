@@ -150,3 +150,68 @@ fn with_bit_4_data_goes_on_the_syn_without_a_cookie() {
     s.connect_with_data(Protocol::Tcp, b"hello");
     s.sends(syn().payload(b"hello")).receives(syn_ack().acking(6).mss(1460)).sends(ack(6, 1));
 }
+
+/// Connects with data on the SYN, which is lost; the next one, without, is answered.
+fn loses_syn_data(s: &mut Script, cookie: &[u8]) {
+    let sf = s.connect_with_data(Protocol::Tcp, b"hello");
+    s.sends(syn().on(sf).payload(b"hello").fast_open(cookie));
+    s.after(secs(1)).sends(syn().on(sf).plain());
+    s.receives(syn_ack().on(sf).mss(1460)).sends(ack(1, 1).on(sf)).sends(data(1, 1, b"hello").on(sf));
+    s.aborts().sends(rst_ack(6, 1).on(sf));
+}
+
+/// Connects without anything of Fast Open.
+fn connects_without(s: &mut Script) {
+    let sf = s.connect_with_data(Protocol::Tcp, b"hello");
+    s.sends(syn().on(sf).plain().payload(b"")).receives(syn_ack().on(sf).mss(1460)).sends(ack(1, 1).on(sf));
+    s.sends(data(1, 1, b"hello").on(sf)).aborts().sends(rst_ack(6, 1).on(sf));
+}
+
+#[test]
+fn a_server_that_syns_with_data_do_not_reach_is_spared_them_for_a_while() {
+    let mut s = acquainted();
+    // One loss may be any.
+    loses_syn_data(&mut s, &COOKIE);
+    loses_syn_data(&mut s, &COOKIE);
+    connects_without(&mut s);
+    s.idles(secs(240) - ms(1));
+    connects_without(&mut s);
+    s.idles(ms(1));
+    // The cookie is kept, and the third in a row counts for twice the time.
+    loses_syn_data(&mut s, &COOKIE);
+    s.idles(secs(479));
+    connects_without(&mut s);
+    s.idles(secs(1));
+    let sf = s.connect_with_data(Protocol::Tcp, b"hello");
+    s.sends(syn().on(sf).payload(b"hello").fast_open(&COOKIE));
+    s.receives(syn_ack().on(sf).acking(6).mss(1460)).sends(ack(6, 1).on(sf)).aborts().ignores();
+    // Data that arrives ends the count.
+    loses_syn_data(&mut s, &COOKIE);
+    loses_syn_data(&mut s, &COOKIE);
+    connects_without(&mut s);
+}
+
+#[test]
+fn a_server_that_gives_a_cookie_after_all_is_not_spared() {
+    let mut s = acquainted();
+    for _ in 0..3 {
+        let sf = s.connect_with_data(Protocol::Tcp, b"hello");
+        s.sends(syn().on(sf).payload(b"hello").fast_open(&COOKIE));
+        s.idles(secs(1));
+        s.receives(syn_ack().on(sf).mss(1460).fast_open(&COOKIE)).sends(ack(1, 1).on(sf));
+        s.sends(data(1, 1, b"hello").on(sf)).aborts().ignores();
+    }
+}
+
+#[test]
+fn a_server_that_answers_no_syn_at_all_is_spared_data_too() {
+    let mut config = config();
+    config.tcp.fastopen = fastopen::CLIENT_ENABLE | fastopen::CLIENT_NO_COOKIE;
+    let mut s = Script::new(config);
+    for limit in [secs(3), secs(1_000)] {
+        let sf = s.connect_with_data(Protocol::Tcp, b"hello");
+        s.user_timeout(limit).sends(syn().on(sf).payload(b"hello"));
+        s.idles(secs(200));
+    }
+    connects_without(&mut s);
+}

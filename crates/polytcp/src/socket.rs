@@ -50,6 +50,7 @@ pub(crate) struct Socket {
     inbox: Mutex<VecDeque<Bytes>>,
     block: Mutex<Block>,
     nodelay: AtomicBool,
+    linger: Mutex<Option<Duration>>,
     read_shut: AtomicBool,
     /// Waiters of the async traits: one task may read and one may write.
     pub(crate) read_key: WaiterKey,
@@ -79,6 +80,7 @@ impl Socket {
             inbox: Mutex::default(),
             block: Mutex::new(Block::new()),
             nodelay: AtomicBool::new(false),
+            linger: Mutex::default(),
             read_shut: AtomicBool::new(false),
             read_key: handle.shared.waiter_key(),
             write_key: handle.shared.waiter_key(),
@@ -371,6 +373,16 @@ impl Socket {
 
     pub(crate) fn set_user_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         self.shared().call(|core, now| core.host.set_user_timeout(now, self.id, limit)).map_err(error::call)
+    }
+
+    pub(crate) fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        self.shared().call(|core, now| core.host.set_linger(now, self.id, linger)).map_err(error::call)?;
+        *lock(&self.linger) = linger;
+        Ok(())
+    }
+
+    pub(crate) fn linger(&self) -> Option<Duration> {
+        *lock(&self.linger)
     }
 
     pub(crate) fn set_traffic_class(&self, traffic_class: u8) -> io::Result<()> {

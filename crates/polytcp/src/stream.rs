@@ -193,6 +193,16 @@ impl MptcpStream {
         self.socket.set_user_timeout(limit)
     }
 
+    /// What a close does with data that is not delivered yet (`SO_LINGER`): with zero it aborts the connection, as
+    /// [`abort`](Self::abort); with anything else the stack delivers it after the close, which waits for nothing. Default
+    /// `None`.
+    ///
+    /// # Errors
+    /// As the connection failed.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        self.socket.set_linger(linger)
+    }
+
     /// The type of service or traffic class of what is sent from now on (`IP_TOS`, `IPV6_TCLASS`). The low two bits are
     /// ECN's and are ignored. Default as [`IpFields`](crate::IpFields) says.
     ///
@@ -209,6 +219,11 @@ impl MptcpStream {
     /// `InvalidInput` for 0; else as the connection failed.
     pub fn set_hop_limit(&self, hop_limit: u8) -> io::Result<()> {
         self.socket.set_hop_limit(hop_limit)
+    }
+
+    /// What [`set_linger`](Self::set_linger) has set.
+    pub fn linger(&self) -> Option<Duration> {
+        self.socket.linger()
     }
 
     /// Whether small segments are sent at once. Default false.

@@ -304,6 +304,26 @@ fn options_of_one_stream_are_set_and_a_hop_limit_of_zero_is_refused() {
 }
 
 #[test]
+fn a_stream_with_no_time_to_linger_aborts_when_it_is_dropped() {
+    bounded(|| {
+        for (linger, aborts) in
+            [(Some(Duration::ZERO), true), (Some(Duration::from_secs(5)), false), (None, false)]
+        {
+            let pair = Pair::new(1);
+            let (client, mut server) = connected(&pair);
+            client.set_linger(Some(Duration::from_secs(1))).expect("open");
+            client.set_linger(linger).expect("open");
+            assert_eq!(client.linger().expect("never fails"), linger);
+            drop(client);
+            let ended = server.read(&mut [0]).map_err(|e| e.kind());
+            assert_eq!(ended, if aborts { Err(ErrorKind::ConnectionReset) } else { Ok(0) }, "{linger:?}");
+            drop(server);
+            pair.assert_idle();
+        }
+    });
+}
+
+#[test]
 fn many_threads_share_one_stream() {
     const THREADS: usize = 8;
     const RECORDS: usize = 200;

@@ -188,3 +188,15 @@ async fn refused_is_refused() {
     let error = MptcpStream::connect(&pair.client, "server:443").await.expect_err("a name");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+#[tokio::test]
+async fn a_stream_with_no_time_to_linger_aborts_when_it_is_dropped() {
+    let pair = Pair::new(1);
+    let (client, mut server) = connected(&pair).await;
+    client.set_linger(Some(Duration::ZERO)).expect("open");
+    client.set_user_timeout(Some(Duration::from_secs(30))).expect("open");
+    assert_eq!(client.linger(), Some(Duration::ZERO));
+    drop(client);
+    let ended = timeout(LIMIT, server.read(&mut [0])).await.expect("it ends");
+    assert_eq!(ended.map_err(|e| e.kind()), Err(ErrorKind::ConnectionReset));
+}

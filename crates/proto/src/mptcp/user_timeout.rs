@@ -39,6 +39,10 @@ impl Connection {
     /// Data counts from its write, as RFC 9293 asks, whether a window let it go or not. What a peer acknowledges of a
     /// subflow shows that it lives, though it may be late with its DATA_ACK.
     pub(super) fn watch_user_timeout(&mut self, now: Instant) {
+        if self.user_timeout.is_none() {
+            self.timing.owed_since = None;
+            return;
+        }
         let snd = &self.data.snd;
         let is_open = self.stage == Stage::Established && self.data.mode == Mode::Mptcp && !self.awaits_key();
         let owes = snd.buffer.unacked() > 0 || snd.buffer.unsent() > 0 || (snd.is_closed() && !snd.is_done());

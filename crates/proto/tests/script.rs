@@ -46,6 +46,8 @@ mod mptcp_data;
 mod mptcp_deny_join;
 #[path = "script/mptcp_fail.rs"]
 mod mptcp_fail;
+#[path = "script/mptcp_ignored.rs"]
+mod mptcp_ignored;
 #[path = "script/mptcp_join.rs"]
 mod mptcp_join;
 #[path = "script/mptcp_keys.rs"]

@@ -14,11 +14,12 @@ use super::fallback::{Failing, FallbackReason};
 use super::hook::{Mode, reset_reason};
 use super::key::{Key, Nonce, join_hmac};
 use super::subflow::{ActiveHandshake, Confirmation, Phase, Subflow, SubflowState};
+use super::timeouts::third_ack_wait;
 use crate::host::socket::ConnectionError;
 use crate::packet::InterfaceId;
 use crate::pm::command::AddressId;
 use crate::tcp::flow::End;
-use crate::tcp::opening::{Agreed, INITIAL_RTO, Opening, OpeningVerdict};
+use crate::tcp::opening::{Agreed, Opening, OpeningVerdict};
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::time::Duration;
 
@@ -208,11 +209,8 @@ impl Connection {
                         let mp = &mut self.subflows[index].mp;
                         mp.backup_peer = verified.backup;
                         mp.remote_id = verified.remote_id;
-                        mp.confirmation = Confirmation::JoinClient {
-                            hmac: verified.hmac,
-                            again_at: ctx.now + INITIAL_RTO,
-                            repeats: 0,
-                        };
+                        mp.confirmation =
+                            Confirmation::JoinClient { hmac: verified.hmac, again_at: ctx.now, repeats: 0 };
                     }
                     None => {
                         // RFC 8684 §3.2: no or a wrong HMAC, or MP_FAIL went by meanwhile: reset.
@@ -228,9 +226,11 @@ impl Connection {
             }
         }
         self.open_flow(ctx, index, agreed, segment_bytes_max);
-        if let Some(flow) = self.subflows[index].flow_mut() {
-            flow.ack_now();
+        let Subflow { phase: Phase::Open(flow), mp, .. } = &mut self.subflows[index] else { return };
+        if let Confirmation::JoinClient { again_at, .. } = &mut mp.confirmation {
+            *again_at = ctx.now + third_ack_wait(flow);
         }
+        flow.ack_now();
     }
 
     /// Counts what became of data on the SYN, and tells what Fast Open came to.

@@ -1,7 +1,7 @@
 //! What the options of a segment say, to the subflow that it came on and to its connection.
 
 use polytcp_wire::mptcp::{
-    AddAddr, AddAddrAuth, Capable, CapableForm, DataAck, Dss, DssDsn, Join, MptcpOption,
+    AddAddr, AddAddrAuth, Capable, CapableForm, DataAck, Dss, DssDsn, Join, MptcpOption, Prio,
 };
 
 use super::fallback::FallbackReason;
@@ -111,6 +111,8 @@ impl Hook<'_> {
             }
             MptcpOption::AddAddr(add) => self.handle_add_addr(env, add),
             MptcpOption::RemoveAddr(ids) => self.data.inbox.removed.push(*ids),
+            // The form of four octets is version 0's; Linux ignores it too.
+            MptcpOption::Prio(Prio { address_id: Some(_), .. }) => {}
             MptcpOption::Prio(prio) => {
                 env.counters.mp_prio_rx += 1;
                 self.mp.backup_peer = prio.backup;

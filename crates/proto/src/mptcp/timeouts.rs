@@ -7,6 +7,7 @@ use super::subflow::{Confirmation, Phase, Subflow, SubflowFlow};
 use crate::config::HostConfig;
 use crate::host::socket::ConnectionError;
 use crate::tcp::flow::{End, State};
+use crate::tcp::opening::INITIAL_RTO;
 use crate::time::{Duration, Instant};
 
 /// A peer that acknowledged everything at subflow level and nothing at data level is helped after two
@@ -101,8 +102,7 @@ impl Connection {
                 self.on_flow_end(ctx, index, End::TimedOut);
                 return;
             }
-            let wait = flow.rtt().srtt().map_or(Duration::from_secs(1), |srtt| srtt * 2);
-            *again_at = ctx.now + wait.max(WINDOW_PROBE_MIN);
+            *again_at = ctx.now + third_ack_wait(flow);
             subflow.mp.ack_wanted = true;
         }
         // A subflow that we close carries nothing any more: its end is not waited for without bound.
@@ -280,4 +280,10 @@ impl Connection {
             Stage::Failed(_) => {}
         }
     }
+}
+
+/// How long the fourth ACK is waited for before the third goes again (RFC 8684 §3.2): two round trips, as Linux, which
+/// the SYN/ACK has measured.
+pub(super) fn third_ack_wait(flow: &SubflowFlow) -> Duration {
+    flow.rtt().srtt().map_or(INITIAL_RTO, |srtt| (srtt * 2).max(WINDOW_PROBE_MIN))
 }

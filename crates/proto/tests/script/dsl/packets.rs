@@ -9,7 +9,7 @@ use polytcp_wire::addresses::Addresses;
 use polytcp_wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_TCP};
 use polytcp_wire::mptcp::{
     AddAddr, AddAddrAuth, AddressIds, Capable, CapableFlags, CapableForm, DataAck, Dss, DssDsn, DssMapping,
-    Join, MptcpOption, Prio, Reset, VERSION,
+    Join, MptcpOption, OPTION_KIND, Prio, Reset, VERSION,
 };
 use polytcp_wire::tcp::{self, CHECKSUM_OFFSET, TcpFlags, TcpHeader};
 use polytcp_wire::tcp_options::{FastOpenCookie, SackBlock, TcpOptions, Timestamps};
@@ -71,6 +71,9 @@ impl Script {
         }
         for option in &seg.mptcp {
             options.mptcp.push(self.resolve(line, option, &seg.payload));
+        }
+        for octets in &seg.raw_mptcp {
+            assert!(options.unknown.push(OPTION_KIND, octets), "no room");
         }
         options
     }

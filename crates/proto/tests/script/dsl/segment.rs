@@ -125,6 +125,7 @@ pub struct Seg {
     pub(super) push: Option<bool>,
     pub(super) sack: Option<Vec<(u32, u32)>>,
     pub(super) mptcp: Vec<Mp>,
+    pub(super) raw_mptcp: Vec<Vec<u8>>,
     pub(super) plain: bool,
     pub(super) payload: Vec<u8>,
     pub(super) payload_len: Option<usize>,
@@ -436,6 +437,11 @@ impl Seg {
     }
     pub fn remove_addr(self, ids: &[u8]) -> Self {
         self.with(Mp::Remove(ids.to_vec()))
+    }
+    /// An MPTCP option of these octets behind kind and length, right or not.
+    pub fn raw_mptcp(mut self, octets: &[u8]) -> Self {
+        self.raw_mptcp.push(octets.to_vec());
+        self
     }
     pub fn prio(self, backup: bool) -> Self {
         self.with(Mp::Prio { backup })

@@ -13,6 +13,8 @@ use crate::window::{Tuple, ends};
 
 /// What a flow had been given when its address was withdrawn may still leave.
 const WITHDRAWAL: Duration = Duration::from_millis(100);
+/// The same for a flow that waited for an acknowledgement then, from the first that comes: its window may be small.
+const WITHDRAWAL_STUCK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -35,6 +37,8 @@ pub(super) struct Flow {
     pub(super) clock: Option<u32>,
     pub(super) owed_since: Option<Instant>,
     pub(super) withdrawn_at: Option<Instant>,
+    /// When its address was withdrawn not all was acknowledged, and nothing was since.
+    pub(super) is_stuck: bool,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +120,10 @@ impl HostView {
         let is_late = stamp
             .zip(flow.clock)
             .is_some_and(|(stamp, clock)| clock.wrapping_sub(stamp).wrapping_sub(1) < 1 << 31);
+        let advances = flow.acked.is_none_or(|acked| acked != header.ack);
+        if is_taken && advances && core::mem::take(&mut flow.is_stuck) {
+            flow.withdrawn_at = Some(at + WITHDRAWAL_STUCK);
+        }
         if is_taken {
             flow.acked = Some(header.ack);
             flow.clock = if is_late { flow.clock } else { stamp };
@@ -143,7 +151,10 @@ impl HostView {
                         && flow.remote_id.is_some_and(|id| ids.as_slice().contains(&id))
                 };
                 for flow in self.flows.values_mut().filter(gone) {
-                    flow.withdrawn_at.get_or_insert(at);
+                    if flow.withdrawn_at.is_none() {
+                        flow.withdrawn_at = Some(at);
+                        flow.is_stuck = flow.acked != Some(flow.sent_end);
+                    }
                 }
             }
         }
@@ -177,7 +188,7 @@ impl HostView {
         }
         let is_mapped = segment.tcp.options.mptcp.iter().any(|option| matches!(option, MptcpOption::Dss(_)));
         let is_late = flow.withdrawn_at.is_some_and(|withdrawn| withdrawn + WITHDRAWAL < at);
-        if is_new && is_mapped && is_late {
+        if is_new && is_mapped && is_late && !flow.is_stuck {
             return Some(format!("{} sends new data to an address that was withdrawn", tuple.0));
         }
         fault

@@ -74,7 +74,7 @@ impl Rules {
         let is_prio = |option: &MptcpOption| matches!(option, MptcpOption::Prio(_));
         self.has_priorities |= segment.tcp.options.mptcp.iter().any(is_prio);
         if is_sent {
-            return view.sent(at, segment).or_else(|| view.traffic.sent(at, segment));
+            return view.sent(segment).or_else(|| view.traffic.sent(at, segment));
         }
         view.traffic.arrived(segment);
         if segment.is_sound() && view.arrived(at, segment) && self.is_steady {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polytcp_proto::time::{Duration, Instant};
+use polytcp_proto::time::Instant;
 use polytcp_wire::mptcp::{Capable, CapableForm, Join, MptcpOption};
 use polytcp_wire::tcp::TcpFlags;
 
@@ -11,10 +11,8 @@ use crate::proofs;
 use crate::tap::Segment;
 use crate::window::{Tuple, ends};
 
-/// What a flow had been given when its address was withdrawn may still leave.
-const WITHDRAWAL: Duration = Duration::from_millis(100);
-/// The same for a flow that waited for an acknowledgement then, from the first that comes: its window may be small.
-const WITHDRAWAL_STUCK: Duration = Duration::from_secs(5);
+/// What a flow had been given when its address was withdrawn may still leave: the rest of a burst.
+const WITHDRAWN_OCTETS_MAX: u32 = 4_096;
 
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -36,9 +34,8 @@ pub(super) struct Flow {
     /// Latest timestamp that came with such: what is older is dropped, with its options (RFC 7323 §5).
     pub(super) clock: Option<u32>,
     pub(super) owed_since: Option<Instant>,
-    pub(super) withdrawn_at: Option<Instant>,
-    /// When its address was withdrawn not all was acknowledged, and nothing was since.
-    pub(super) is_stuck: bool,
+    /// New octets that it sent since its address was withdrawn.
+    pub(super) withdrawn_octets: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -120,10 +117,6 @@ impl HostView {
         let is_late = stamp
             .zip(flow.clock)
             .is_some_and(|(stamp, clock)| clock.wrapping_sub(stamp).wrapping_sub(1) < 1 << 31);
-        let advances = flow.acked.is_none_or(|acked| acked != header.ack);
-        if is_taken && advances && core::mem::take(&mut flow.is_stuck) {
-            flow.withdrawn_at = Some(at + WITHDRAWAL_STUCK);
-        }
         if is_taken {
             flow.acked = Some(header.ack);
             flow.clock = if is_late { flow.clock } else { stamp };
@@ -151,17 +144,14 @@ impl HostView {
                         && flow.remote_id.is_some_and(|id| ids.as_slice().contains(&id))
                 };
                 for flow in self.flows.values_mut().filter(gone) {
-                    if flow.withdrawn_at.is_none() {
-                        flow.withdrawn_at = Some(at);
-                        flow.is_stuck = flow.acked != Some(flow.sent_end);
-                    }
+                    flow.withdrawn_octets.get_or_insert(0);
                 }
             }
         }
         is_new
     }
 
-    pub(super) fn sent(&mut self, at: Instant, segment: &Segment<'_>) -> Option<String> {
+    pub(super) fn sent(&mut self, segment: &Segment<'_>) -> Option<String> {
         let header = &segment.tcp.header;
         let tuple = ends(segment);
         if header.flags.contains(TcpFlags::RST) {
@@ -187,9 +177,11 @@ impl HostView {
             self.backup_octets += u64::from(len);
         }
         let is_mapped = segment.tcp.options.mptcp.iter().any(|option| matches!(option, MptcpOption::Dss(_)));
-        let is_late = flow.withdrawn_at.is_some_and(|withdrawn| withdrawn + WITHDRAWAL < at);
-        if is_new && is_mapped && is_late && !flow.is_stuck {
-            return Some(format!("{} sends new data to an address that was withdrawn", tuple.0));
+        if let Some(octets) = flow.withdrawn_octets.as_mut().filter(|_| is_new && is_mapped) {
+            *octets = octets.saturating_add(len);
+            if *octets > WITHDRAWN_OCTETS_MAX {
+                return Some(format!("{} sends new data to an address that was withdrawn", tuple.0));
+            }
         }
         fault
     }

@@ -232,6 +232,20 @@ fn buffers_grow_to_what_a_long_fast_path_needs_and_no_further() {
     }
 }
 
+/// `tcp_moderate_rcvbuf` 0: the buffer stays at `tcp_rmem[1]`, and the window holds the sender to it.
+#[test]
+fn a_receive_buffer_that_is_not_to_grow_holds_the_sender() {
+    let mut config = HostConfig::default();
+    config.tcp.moderate_rcvbuf = false;
+    let mut world = World::new(7, &[mbit(100, 50)], HostConfig::default(), config);
+    let ids = world.establish();
+    let measured = world.transfer(Side::Client, ids, 4_000_000, secs(60));
+    assert_eq!(world.server.info(ids.1).unwrap().recv_buffer_bytes, 128 << 10);
+    let of_window = (128 << 10) as f64 * 7.0 / 8.0 * 8.0 / 0.1 / 1e6;
+    let rate = measured.mbit_per_sec();
+    assert!((of_window * 0.8..of_window * 1.01).contains(&rate), "{rate} Mbit/s of {of_window}");
+}
+
 #[test]
 fn the_send_buffer_of_plain_tcp_grows_when_the_peer_has_closed_its_direction() {
     let mut world = world(7, &[mbit(20, 50)]);

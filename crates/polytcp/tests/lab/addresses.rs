@@ -1,10 +1,10 @@
 //! Addresses, with the kernel at the other end: ports, flag C, withdrawals, priorities.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 
-use polytcp::EndpointFlags;
 use polytcp::pm::{AddressId, Endpoint, FlagsTarget, PmCommand};
+use polytcp::{EndpointFlags, SubflowState};
 use polytcp_lab::require_or_skip;
 
 use crate::bounded::{bounded, wait_until};
@@ -138,5 +138,60 @@ fn the_kernel_follows_a_changed_priority_and_a_withdrawal() {
         world.await_subflows_of_kernel(&ends, 1);
         world.transfer(&ends, Way::Upload, Manner::new(4, BYTES));
         world.transfer(&ends, Way::Download, Manner::new(5, BYTES));
+    });
+}
+
+/// Waits until both ends have `total` subflows that are not closed.
+fn await_live(world: &World, ends: &Ends, total: usize) {
+    world.await_subflows_of_kernel(ends, total);
+    let live = || {
+        let subflows = ends.stack.subflows().expect("subflows");
+        subflows.iter().filter(|s| s.state == SubflowState::Established).count()
+    };
+    wait_until(|| live() == total, || format!("{total} live subflows\n{}", world.describe(Some(ends))));
+}
+
+fn initial(address: Ipv4Addr) -> Endpoint {
+    Endpoint { id: Some(AddressId(9)), ..Endpoint::new(address.into(), EndpointFlags::SIGNAL) }
+}
+
+/// The initial address goes and comes back: as identifier 0, which no limit counts.
+#[test]
+fn the_stack_joins_the_kernels_initial_address_that_comes_back() {
+    run("initial address of the kernel", Plan::bare(Client::Stack, Family::V4, 2), |world| {
+        forget_endpoint(world);
+        let kernel = world.lab.kernel();
+        let second = Endpoint::new(world.lab.path(1).kernel_v4.into(), EndpointFlags::SIGNAL);
+        kernel.endpoint_add(second).expect("the kernel takes it");
+        let ends = joined(world);
+        let first = initial(world.lab.path(0).kernel_v4);
+        kernel.endpoint_add(first).expect("the kernel takes it");
+        await_kernel(world, "MPTcpExtEchoAdd");
+        kernel.endpoint_delete(AddressId(9)).expect("the kernel forgets it");
+        await_live(world, &ends, 1);
+        kernel.endpoint_add(first).expect("the kernel takes it again");
+        await_live(world, &ends, 2);
+        let subflows = ends.stack.subflows().expect("subflows");
+        assert!(subflows.iter().any(|s| s.remote.ip() == first.address && s.id > 2), "{subflows:?}");
+        world.transfer(&ends, Way::Upload, Manner::new(2, BYTES));
+        world.transfer(&ends, Way::Download, Manner::new(3, BYTES));
+    });
+}
+
+#[test]
+fn the_kernel_joins_the_stacks_initial_address_that_comes_back() {
+    run("initial address of the stack", Plan::bare(Client::Kernel, Family::V4, 2), |world| {
+        let ends = joined(world);
+        let first = initial(world.lab.path(0).stack_v4);
+        let echoes = world.stack.counters().echo_add;
+        command(world, &PmCommand::AddAddr(first));
+        let echoed = || world.stack.counters().echo_add > echoes;
+        wait_until(echoed, || format!("an echo\n{}", world.describe(Some(&ends))));
+        command(world, &PmCommand::DelAddr { id: AddressId(9), address: None });
+        await_live(world, &ends, 1);
+        command(world, &PmCommand::AddAddr(first));
+        await_live(world, &ends, 2);
+        world.transfer(&ends, Way::Upload, Manner::new(2, BYTES));
+        world.transfer(&ends, Way::Download, Manner::new(3, BYTES));
     });
 }

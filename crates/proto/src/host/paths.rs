@@ -114,7 +114,7 @@ impl Host {
             Notice::Echo(add) => {
                 if let Some(tenant) = self.tenant_mut(id) {
                     let state = &mut tenant.connection.pm;
-                    let echoed = |a: &Announcement| a.endpoint.id == Some(AddressId(add.address_id));
+                    let echoed = |a: &Announcement| a.address_id == AddressId(add.address_id);
                     if state.announcing.as_ref().is_some_and(echoed) {
                         state.announcing = None;
                     }
@@ -294,9 +294,9 @@ impl Host {
                         .iter()
                         .position(|s| s.is_usable() && !gone.contains(&s.id))
                         .or_else(|| connection.subflows.iter().position(Subflow::is_usable));
-                    if let Some(index) = stays {
-                        connection.subflows[index].mp.signal(Signal::RemoveAddr(ids));
-                    }
+                    let removal = Signal::RemoveAddr(ids);
+                    let fits = stays.is_none_or(|index| connection.subflows[index].mp.signal(removal));
+                    self.counters.rm_addr_tx_drop += u64::from(!fits);
                 }
                 self.close_subflows(now, id, &gone);
                 self.counters.rm_subflow += gone.len() as u64;
@@ -359,7 +359,9 @@ impl Host {
             connection.pm.announcing = None;
             return;
         }
-        let (Some(keys), Some(address_id)) = (connection.data.keys, endpoint.id) else { return };
+        let (Some(keys), Some(id)) = (connection.data.keys, endpoint.id) else { return };
+        // The initial address come back: told as what it was (RFC 8684 §3.4.1).
+        let address_id = if stands_for(&endpoint, connection.first_local) { AddressId(0) } else { id };
         let port = endpoint.port.map(core::num::NonZeroU16::get);
         let hmac = add_addr_hmac(keys.local, keys.remote, address_id.0, endpoint.address, port);
         let add = AddAddr {
@@ -373,9 +375,10 @@ impl Host {
         let rto = connection.subflows.iter().filter_map(|s| s.flow()).map(|f| f.rtt().rto()).max();
         let wait = rto.unwrap_or(Duration::from_secs(1)).saturating_mul(1 << repeats.min(7)).min(cap);
         let again_at = (!wait.is_zero()).then_some(now + wait);
-        connection.pm.announcing = Some(Announcement { endpoint, repeats, again_at });
+        connection.pm.announcing = Some(Announcement { endpoint, address_id, repeats, again_at });
         if let Some(subflow) = connection.subflows.iter_mut().find(|s| s.is_usable()) {
-            subflow.mp.signal(Signal::AddAddr(add));
+            let fits = subflow.mp.signal(Signal::AddAddr(add));
+            self.counters.add_addr_tx_drop += u64::from(!fits);
         }
     }
 
@@ -431,6 +434,7 @@ fn view_of(connection: &Connection) -> ConnectionView {
         subflows: connection
             .subflows
             .iter()
+            .filter(|s| s.flow().is_none_or(|flow| !flow.is_closing() && !flow.peer_closed()))
             .map(|s| SubflowEnds { local_id: s.mp.local_id, remote_id: s.mp.remote_id, remote: s.remote })
             .collect(),
     }

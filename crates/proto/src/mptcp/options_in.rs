@@ -70,16 +70,18 @@ impl Hook<'_> {
     }
 
     fn handle_add_addr(&mut self, env: &mut Env<'_>, add: &AddAddr) {
+        // As Linux: port 0 is none.
+        let add = AddAddr { port: add.port.filter(|port| *port != 0), ..*add };
         match (add.auth, self.data.keys) {
             (AddAddrAuth::Echo, _) => {
                 env.counters.echo_add += 1;
-                self.data.inbox.echoes.push(*add);
+                self.data.inbox.echoes.push(add);
             }
             (AddAddrAuth::Hmac(hmac), Some(Keys { local, remote })) => {
                 let expected = add_addr_hmac(remote, local, add.address_id, add.address, add.port);
                 if verify_add_addr_hmac(expected, hmac) {
                     env.counters.add_addr += 1;
-                    self.data.inbox.add_addrs.push(*add);
+                    self.data.inbox.add_addrs.push(add);
                 }
             }
             (AddAddrAuth::Hmac(_), None) => {}

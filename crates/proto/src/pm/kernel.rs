@@ -72,7 +72,7 @@ pub struct ConnectionView {
     pub extra_subflows: u32,
     /// The peer takes no joins to its initial address (flag C).
     pub peer_denies_join: bool,
-    /// All subflows, attempts in progress included.
+    /// Subflows, attempts in progress included, without those that are closing.
     pub subflows: Vec<SubflowEnds>,
 }
 
@@ -92,6 +92,8 @@ pub struct SubflowEnds {
 pub struct Announcement {
     /// What was announced.
     pub endpoint: Endpoint,
+    /// With this identifier.
+    pub address_id: AddressId,
     /// How often it was repeated.
     pub repeats: u8,
     /// When it goes again; never, without `add_addr_timeout`.
@@ -132,14 +134,14 @@ impl ConnectionState {
         self.withdrawn.contains(&id)
     }
 
-    fn use_endpoint(&mut self, id: AddressId) {
-        self.used.push(id);
-        self.local_used += 1;
+    fn use_endpoint(&mut self, endpoint: &Endpoint, view: &ConnectionView) {
+        self.used.extend(endpoint.id);
+        self.local_used += u32::from(!stands_for(endpoint, view.first_local));
     }
 
-    fn use_endpoints(&mut self, endpoints: &[&Endpoint]) {
-        for id in endpoints.iter().filter_map(|e| e.id) {
-            self.use_endpoint(id);
+    fn use_endpoints(&mut self, endpoints: &[&Endpoint], view: &ConnectionView) {
+        for endpoint in endpoints {
+            self.use_endpoint(endpoint, view);
         }
     }
 
@@ -378,7 +380,6 @@ impl KernelPm {
         if state.announcing.is_none() {
             let signal = self.endpoints.iter().find(|e| {
                 e.flags.contains(EndpointFlags::SIGNAL)
-                    && !stands_for(e, view.first_local)
                     && e.id.is_some_and(|id| !state.announced.contains(&id))
             });
             if let Some(endpoint) = signal {
@@ -429,7 +430,7 @@ impl KernelPm {
         if id == AddressId(0) && !is_initial {
             return None;
         }
-        let wire_id = if is_initial { AddressId(0) } else { id };
+        let wire_id = id_on_wire(endpoint, id, view);
         let implicit = endpoint.flags.contains(EndpointFlags::IMPLICIT);
         let tell_peer = !implicit && (announced || (always_tell && (used || is_initial)));
         Some(Action::Withdraw { id: wire_id, tell_peer })
@@ -439,6 +440,11 @@ impl KernelPm {
 /// The endpoint's address, and its port if it has one, are those of `local`.
 pub fn stands_for(endpoint: &Endpoint, local: SocketAddr) -> bool {
     endpoint.address == local.ip() && endpoint.port.is_none_or(|port| port.get() == local.port())
+}
+
+/// The identifier that names the endpoint `id` in a connection: 0 for its initial address (RFC 8684 §3.2).
+fn id_on_wire(endpoint: &Endpoint, id: AddressId, view: &ConnectionView) -> AddressId {
+    if stands_for(endpoint, view.first_local) { AddressId(0) } else { id }
 }
 
 #[cfg(test)]
@@ -540,7 +546,8 @@ mod tests {
         let first = pm.next_steps(&mut state, &view(false, 0));
         let [Action::Announce(endpoint)] = first[..] else { panic!("{first:?}") };
         assert_eq!(endpoint.address, ip("10.0.1.2"));
-        state.announcing = Some(Announcement { endpoint, repeats: 0, again_at: None });
+        state.announcing =
+            Some(Announcement { endpoint, address_id: AddressId(1), repeats: 0, again_at: None });
         assert!(pm.next_steps(&mut state, &view(false, 0)).is_empty());
         state.announcing = None;
         assert!(matches!(pm.next_steps(&mut state, &view(false, 0))[..], [Action::Announce(_)]));

@@ -222,6 +222,77 @@ fn the_initial_address_may_be_announced_with_another_port() {
     s.receives(syn().on(sf).mss(1460).join_syn(1)).sends(syn_ack().on(sf).join_syn_ack());
 }
 
+/// As Linux: what is announced of it is the identifier 0, also in repetitions.
+#[test]
+fn the_initial_address_is_announced_again_as_0() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.command(&PmCommand::AddAddr(signal(host_ip(0)))).sends(ack(1, 1).add_addr(0, host_ip(0)));
+    s.until_sent(secs(5)).expect("it is repeated");
+    s.sends(ack(1, 1).add_addr(0, host_ip(0)));
+    s.receives(ack(1, 1).echo(0, host_ip(0))).after(secs(100)).sends_nothing();
+    s.command(&PmCommand::DelAddr { id: AddressId(2), address: None });
+    s.sends(fin(1, 1).on(0)).sends(ack(1, 1).on(1).dack(1).remove_addr(&[0]));
+    s.receives(fin(1, 2).on(0)).sends_any();
+    s.command(&PmCommand::AddAddr(signal(host_ip(0)))).sends(ack(1, 1).on(1).add_addr(0, host_ip(0)));
+}
+
+/// The peer withdraws its initial address and announces it again: it is joined, and no limit counts it.
+#[test]
+fn an_initial_address_that_comes_back_is_joined() {
+    let mut config = HostConfig::default();
+    config.mptcp.add_addr_accepted = 1;
+    config.mptcp.subflows = 8;
+    let mut s = Script::connected_with(config);
+    s.receives(ack(1, 1).add_addr(7, peer_ip(2))).sends(ack(1, 1).echo(7, peer_ip(2)));
+    s.sends(syn().on(1).any_join_syn());
+    s.receives(syn_ack().on(1).mss(1460).sack_ok().wscale(7).join_syn_ack_of(7))
+        .sends(ack(1, 1).on(1).join_ack());
+    s.receives(ack(1, 1).on(1).dack(1)).sends_nothing();
+    // It has a subflow: there is nothing to join.
+    s.receives(ack(1, 1).on(1).add_addr(0, peer_ip(0))).sends(ack(1, 1).on(1).echo(0, peer_ip(0)));
+    s.sends_nothing();
+    s.receives(ack(1, 1).on(1).dack(1).remove_addr(&[0])).sends(fin(1, 1).on(0));
+    // Neither another address of that identifier, nor another port of the address.
+    s.receives(ack(1, 1).on(1).add_addr(0, peer_ip(1))).sends(ack(1, 1).on(1).echo(0, peer_ip(1)));
+    s.receives(ack(1, 1).on(1).add_addr(0, peer_ip(0)).port(PORT));
+    s.sends(ack(1, 1).on(1).echo(0, peer_ip(0)).port(PORT)).sends_nothing();
+    s.receives(ack(1, 1).on(1).add_addr(0, peer_ip(0))).sends(ack(1, 1).on(1).echo(0, peer_ip(0)));
+    s.sends(syn().on(2).any_join_syn()).sends_nothing();
+    assert_eq!(s.peer_of(2), s.peer_of(0));
+    assert_eq!((s.count("AddAddr"), s.count("MPJoinSynTx")), (5, 2));
+}
+
+/// As Linux: port 0 is none.
+#[test]
+fn an_address_announced_with_port_0_is_joined_at_the_initial_port() {
+    let mut config = HostConfig::default();
+    config.mptcp.add_addr_accepted = 2;
+    let mut s = Script::connected_with(config);
+    s.receives(ack(1, 1).add_addr(7, peer_ip(2)).port(0));
+    s.sends(ack(1, 1).echo(7, peer_ip(2))).sends(syn().on(1).any_join_syn()).sends_nothing();
+    assert_eq!(s.peer_of(1).port(), s.peer_of(0).port());
+    assert_eq!((s.count("AddAddr"), s.count("PortAdd")), (1, 0));
+}
+
+/// Nothing leaves while the commands come: more signals than a subflow holds are dropped and counted.
+#[test]
+fn signals_that_find_no_room_are_counted() {
+    let mut s = Script::accepted();
+    let now = s.now;
+    let initial = FlagsTarget::Address { address: host_ip(0), port: None };
+    let mut command = |command| s.host.command(now, &command).expect("accepted");
+    command(PmCommand::AddAddr(Endpoint::new(host_ip(0), EndpointFlags::SUBFLOW)));
+    for round in 0..20 {
+        let flags = if round % 2 == 0 { EndpointFlags::BACKUP } else { EndpointFlags::NONE };
+        command(PmCommand::SetFlags { target: initial, flags });
+    }
+    command(PmCommand::AddAddr(signal(host_ip(1))));
+    command(PmCommand::DelAddr { id: AddressId(2), address: None });
+    s.receives(ack(1, 1).add_addr(7, peer_ip(2))).ignores();
+    assert_eq!(["AddAddrTxDrop", "RmAddrTxDrop", "EchoAddTxDrop"].map(|name| s.count(name)), [1; 3]);
+}
+
 #[test]
 fn addresses_withdrawn_together_go_in_one_list() {
     let mut s = Script::accepted();

@@ -220,6 +220,25 @@ fn removing_an_endpoint_tells_the_peer_and_closes_its_subflow() {
     s.sends(ack(1, 1).dack(1).remove_addr(&[1])).sends(fin(1, 1).on(1));
 }
 
+/// RFC 8684 §3.2: flag B of the SYN and of the SYN/ACK.
+#[test]
+fn a_join_may_ask_for_backup_from_its_first_segment_on() {
+    let mut s = Script::accepted();
+    let sf = s.add_line(1, 2001);
+    s.receives(syn().on(sf).mss(1460).sack_ok().wscale(7).join_syn(1).backup());
+    s.sends(syn_ack().on(sf).join_syn_ack()).receives(ack(1, 1).on(sf).join_ack());
+    s.sends(ack(1, 1).on(sf).dack(1));
+    assert!(s.host.subflows(s.id()).unwrap()[1].backup);
+    assert_eq!((s.count("MPJoinSynBackupRx"), s.count("MPJoinSynAckBackupRx")), (1, 0));
+    let mut s = Script::connected();
+    s.command(&PmCommand::AddAddr(Endpoint::new(host_ip(1), EndpointFlags::SUBFLOW)));
+    s.sends(syn().on(1).any_join_syn());
+    s.receives(syn_ack().on(1).mss(1460).sack_ok().wscale(7).join_syn_ack().backup());
+    s.sends(ack(1, 1).on(1).join_ack());
+    assert!(s.host.subflows(s.id()).unwrap()[1].backup);
+    assert_eq!((s.count("MPJoinSynBackupRx"), s.count("MPJoinSynAckBackupRx")), (0, 1));
+}
+
 #[test]
 fn mp_prio_makes_a_subflow_a_backup_and_back() {
     let mut s = Script::accepted();

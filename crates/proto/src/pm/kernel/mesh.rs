@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use polytcp_wire::mptcp::AddAddr;
 
-use super::{Action, ConnectionState, ConnectionView, KernelPm, stands_for};
+use super::{Action, ConnectionState, ConnectionView, KernelPm, id_on_wire};
 use crate::pm::command::{AddressId, Endpoint, EndpointFlags};
 
 impl KernelPm {
@@ -31,13 +31,14 @@ impl KernelPm {
             let fits = mesh || is_of_family(endpoint, view.first_remote.ip());
             let Some(id) = endpoint.id.filter(|_| fits) else { continue };
             // As Linux: an endpoint that finds no address of the peer counts as used all the same.
-            state.use_endpoint(id);
-            for (remote_id, remote) in remotes_for(endpoint, id, view) {
+            state.use_endpoint(endpoint, view);
+            let wire_id = id_on_wire(endpoint, id, view);
+            for (remote_id, remote) in remotes_for(endpoint, wire_id, view) {
                 if extra >= self.subflows {
                     break;
                 }
                 extra += 1;
-                actions.push(join(endpoint, id, remote, remote_id));
+                actions.push(join(endpoint, wire_id, remote, remote_id));
             }
         }
     }
@@ -54,21 +55,20 @@ impl KernelPm {
             Some(_) => s.remote == remote,
             None => s.remote.ip() == add.address,
         });
-        let saved = self.saves_endpoints(state, view);
+        // Identifier 0 is the initial address come back, which no limit counts, and stands for no other.
+        let is_initial = add.address_id == 0;
+        let saved = !is_initial && self.saves_endpoints(state, view);
         let room = self.subflows.saturating_sub(view.extra_subflows) as usize;
-        let allowed = (state.add_addr_accepted < self.add_addr_accepted || saved)
-            && room > 0
-            && add.address_id != 0
-            && names_one_host(add.address)
-            && !taken;
-        if !allowed {
+        let is_due = match is_initial {
+            true => remote == view.first_remote,
+            false => state.add_addr_accepted < self.add_addr_accepted || saved,
+        };
+        if !is_due || room == 0 || taken || !names_one_host(add.address) {
             return Vec::new();
         }
         let remote_id = AddressId(add.address_id);
         let from = |endpoint: &Endpoint| {
-            let id = endpoint.id?;
-            let is_initial = stands_for(endpoint, view.first_local);
-            Some(join(endpoint, if is_initial { AddressId(0) } else { id }, remote, remote_id))
+            Some(join(endpoint, id_on_wire(endpoint, endpoint.id?, view), remote, remote_id))
         };
         let mesh: Vec<_> = self.endpoints_of(EndpointFlags::FULLMESH, add.address).collect();
         let actions: Vec<Action> = if !mesh.is_empty() {
@@ -79,25 +79,25 @@ impl KernelPm {
                         && e.id.is_some_and(|id| !state.used.contains(&id))
                 };
                 let newly: Vec<_> = chosen.iter().filter(subflow).copied().collect();
-                state.use_endpoints(&newly);
+                state.use_endpoints(&newly, view);
             }
             chosen.iter().copied().filter_map(from).collect()
         } else if self.endpoints_of(EndpointFlags::LAMINAR, add.address).next().is_some() {
             // As Linux: one each, and none when all are in use.
             let endpoints = self.unused(state, EndpointFlags::LAMINAR);
             let chosen = endpoints.into_iter().find(|e| is_of_family(e, add.address));
-            state.use_endpoints(chosen.as_slice());
+            state.use_endpoints(chosen.as_slice(), view);
             chosen.and_then(from).into_iter().collect()
         } else if saved {
             let endpoints = self.unused(state, EndpointFlags::SUBFLOW);
             let chosen: Vec<_> =
                 endpoints.into_iter().filter(|e| is_of_family(e, add.address)).take(room).collect();
-            state.use_endpoints(&chosen);
+            state.use_endpoints(&chosen, view);
             chosen.into_iter().filter_map(from).collect()
         } else {
             alloc::vec![Action::Join { local: None, remote, remote_id, backup: false }]
         };
-        state.add_addr_accepted += u32::from(!actions.is_empty());
+        state.add_addr_accepted += u32::from(!is_initial && !actions.is_empty());
         actions
     }
 

@@ -206,7 +206,7 @@ impl Script {
                 ack_is && map_is && dss.data_fin == *fin
             }
             (MptcpOption::Join(Join::Syn { token, .. }), Mp::AnyJoinSyn) => *token == peer.token().0,
-            (MptcpOption::Join(Join::SynAck { hmac, nonce, .. }), Mp::JoinSynAck { right: true }) => host
+            (MptcpOption::Join(Join::SynAck { hmac, nonce, .. }), Mp::JoinSynAck { right: true, .. }) => host
                 .is_some_and(|host| {
                     join_hmac(host, peer, Nonce(*nonce), Nonce(PEER_NONCE)).leftmost_64() == *hmac
                 }),

@@ -136,9 +136,9 @@ impl Script {
                 token: host().token().0 ^ u32::from(!right_token),
                 nonce: PEER_NONCE,
             }),
-            Mp::JoinSynAck { right } => MptcpOption::Join(Join::SynAck {
-                backup: false,
-                address_id: 0,
+            Mp::JoinSynAck { id, right, backup } => MptcpOption::Join(Join::SynAck {
+                backup: *backup,
+                address_id: *id,
                 hmac: join_hmac(peer, host(), Nonce(PEER_NONCE), Nonce(line.host_nonce)).leftmost_64()
                     ^ u64::from(!right),
                 nonce: PEER_NONCE,

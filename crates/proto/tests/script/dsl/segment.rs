@@ -44,7 +44,10 @@ pub(super) enum Mp {
         backup: bool,
     },
     JoinSynAck {
+        /// Of the peer's address.
+        id: u8,
         right: bool,
+        backup: bool,
     },
     JoinAck {
         right: bool,
@@ -407,10 +410,22 @@ impl Seg {
         self.with(Mp::AnyJoinSyn)
     }
     pub fn join_syn_ack(self) -> Self {
-        self.with(Mp::JoinSynAck { right: true })
+        self.join_syn_ack_of(0)
+    }
+    /// From the peer's address of this identifier.
+    pub fn join_syn_ack_of(self, id: u8) -> Self {
+        self.with(Mp::JoinSynAck { id, right: true, backup: false })
     }
     pub fn join_syn_ack_wrong(self) -> Self {
-        self.with(Mp::JoinSynAck { right: false })
+        self.with(Mp::JoinSynAck { id: 0, right: false, backup: false })
+    }
+    /// The MP_JOIN that was named last asks for backup.
+    pub fn backup(mut self) -> Self {
+        match self.mptcp.last_mut() {
+            Some(Mp::JoinSyn { backup, .. } | Mp::JoinSynAck { backup, .. }) => *backup = true,
+            _ => panic!("only a join asks for backup"),
+        }
+        self
     }
     pub fn join_ack(self) -> Self {
         self.with(Mp::JoinAck { right: true })

@@ -55,11 +55,17 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     }
 
     /// RFC 3042: the first two duplicate acknowledgements let two segments more leave, so that a small window gathers
-    /// the third. With SACK each reports what left the network, which has the same effect.
+    /// the third. After a timeout the first lets go again what new data was preferred to (RFC 5682 §2.1, step 3a).
+    /// With SACK each reports what left the network, which has the same effect.
     fn limited_transmit(&self) -> u32 {
-        match self.sack || !self.recovery.in_open() {
+        let most = match self.recovery.episode {
+            Episode::Open => 2,
+            Episode::Loss { .. } => 1,
+            Episode::Fast { .. } => 0,
+        };
+        match self.sack {
             true => 0,
-            false => u32::from(self.recovery.duplicate_acks.min(2)) * u32::from(self.snd.mss),
+            false => u32::from(self.recovery.duplicate_acks.min(most)) * u32::from(self.snd.mss),
         }
     }
 

@@ -41,8 +41,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             }
             Episode::Loss { until, frto } => {
                 let is_over = !snd_una.before(until);
-                if frto != Frto::Off && delivered.original {
-                    // RFC 5682 §3.1, step 3b: what the timeout took for lost arrives in its first copy.
+                // Without SACK a repetition may have uncovered what had arrived before (RFC 5682 §2.1).
+                let is_proof = delivered.original && (self.sack || !delivered.retransmitted);
+                if frto != Frto::Off && is_proof {
+                    // RFC 5682, step 3b: what the timeout took for lost arrives in its first copy.
                     env.counters.tcp_spurious_rtos += 1;
                     env.counters.tcp_loss_undo += 1;
                     self.undo_reduction(now);
@@ -53,6 +55,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     self.leave_recovery(now);
                 } else {
                     let next = match frto {
+                        // RFC 5682 §2.1, steps 2a and 3a.
+                        _ if self.recovery.duplicate_acks > 0 => Frto::Off,
                         Frto::Started if progress => Frto::WantsNew,
                         Frto::Started if delivered.bytes == 0 => Frto::Started,
                         Frto::WantsNew | Frto::AskedForNew | Frto::Verifying if delivered.bytes == 0 => frto,

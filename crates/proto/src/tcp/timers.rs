@@ -170,7 +170,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let in_flight = self.snd.board.in_flight();
         // RFC 5682 §3.1: in a recovery that got on, acknowledgements of originals prove nothing.
         let may_tell = is_open || (in_loss && is_repeated);
-        let frto = if env.config.frto && self.sack && may_tell { Frto::Started } else { Frto::Off };
+        let frto = if env.config.frto && may_tell { Frto::Started } else { Frto::Off };
         if first {
             self.begin_undo();
         }

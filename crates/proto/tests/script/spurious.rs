@@ -91,6 +91,70 @@ fn new_data_after_a_timeout_tells_that_the_rest_is_lost() {
     assert_eq!(counter(&s, "TcpExtTCPSpuriousRTOs"), 0);
 }
 
+/// The same without SACK, of which ten segments were on the way; the first is acknowledged, and new data left.
+fn without_sack_new_data_left() -> Script {
+    let mut s = Script::listening();
+    s.receives(syn().mss(1000)).sends(syn_ack());
+    s.after(ms(20)).receives(ack(1, 1)).accepts();
+    s.nodelay();
+    sends_bulk(&mut s, 0, 10, 1000);
+    s.writes_bulk(10_000, 5_000).sends_nothing();
+    times_out(&mut s, 1000);
+    s.receives(ack(1, 1001));
+    for seq in [10_001, 11_001] {
+        s.until_sent(ms(30)).expect("new data");
+        s.sends(bulk(seq, 1, 1000));
+    }
+    s.sends_nothing();
+    s
+}
+
+/// RFC 5682 §2.1 step 3b: the second acknowledgement covers what did not go again.
+#[test]
+fn without_sack_two_acknowledgements_tell_that_a_timeout_was_spurious() {
+    let mut s = without_sack_new_data_left();
+    s.receives(ack(1, 2001));
+    assert_eq!(counter(&s, "TcpExtTCPSpuriousRTOs"), 1);
+    assert!(cwnd(&s) >= 10_000, "{}", cwnd(&s));
+    s.until_sent(ms(30)).expect("more new data, and nothing again");
+    s.sends(bulk(12_001, 1, 1000));
+}
+
+/// RFC 5682 §2.1 step 3a.
+#[test]
+fn without_sack_a_duplicate_tells_that_the_rest_is_lost() {
+    let mut s = without_sack_new_data_left();
+    s.after(ms(15)).receives(ack(1, 1001));
+    s.until_sent(ms(30)).expect("a retransmission");
+    s.sends(bulk(1001, 1, 1000));
+    s.receives(ack(1, 2001));
+    assert_eq!(counter(&s, "TcpExtTCPSpuriousRTOs"), 0);
+    assert!(cwnd(&s) <= 4_000, "{}", cwnd(&s));
+}
+
+/// RFC 5682 §2.1 step 2: the receiver may have held what one acknowledgement covers beside the repetition since before;
+/// and one that repeats the last answers what came out of order.
+#[test]
+fn without_sack_the_first_acknowledgement_tells_nothing() {
+    for duplicate in [false, true] {
+        let mut s = Script::listening();
+        s.receives(syn().mss(1000)).sends(syn_ack());
+        s.after(ms(20)).receives(ack(1, 1)).accepts();
+        s.nodelay();
+        sends_bulk(&mut s, 0, 6, 1000);
+        times_out(&mut s, 1000);
+        if duplicate {
+            s.receives(ack(1, 1)).sends_nothing();
+        }
+        s.receives(ack(1, 4001));
+        assert_eq!(counter(&s, "TcpExtTCPSpuriousRTOs"), 0);
+        assert!(cwnd(&s) <= 5_000, "{}", cwnd(&s));
+        let wait = s.until_sent(ms(30)).expect("a retransmission");
+        assert!(wait <= ms(20), "{wait:?}");
+        s.sends(bulk(4001, 1, 1000));
+    }
+}
+
 #[test]
 fn without_new_data_retransmissions_go_on_at_once() {
     let mut s = measured(false);

@@ -30,7 +30,7 @@ pub(super) enum Episode {
     Loss { until: SeqNum, frto: Frto },
 }
 
-/// How far F-RTO is: whether the timeout was spurious (RFC 5682 §3.1, with SACK).
+/// How far F-RTO is: whether the timeout was spurious (RFC 5682 §3.1 with SACK, §2.1 without).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Frto {
     /// It was not, or cannot be told.

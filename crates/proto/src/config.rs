@@ -79,6 +79,12 @@ pub struct TcpConfig {
     /// Consecutive retransmission timeouts before a flow is given up (`net.ipv4.tcp_retries2`).
     /// Default 15, at least 100 s as RFC 9293 §3.8.3 (R2) asks.
     pub retries2: u8,
+    /// Whether selective acknowledgements are offered and accepted (RFC 2018; `net.ipv4.tcp_sack`). Default true. Without
+    /// them losses are repaired as RFC 6582 has it, one each round trip.
+    pub sack: bool,
+    /// Whether timestamps are offered and accepted (RFC 7323; `net.ipv4.tcp_timestamps`). Default true. Without them old
+    /// duplicates are told by their numbers alone, and SYN cookies know neither window scale nor SACK.
+    pub timestamps: bool,
     /// Whether a flow finds out that a retransmission timeout was spurious (F-RTO, RFC 5682;
     /// `net.ipv4.tcp_frto`). Default true.
     pub frto: bool,
@@ -216,6 +222,8 @@ impl Default for TcpConfig {
             syn_retries: 6,
             synack_retries: 5,
             retries2: 15,
+            sack: true,
+            timestamps: true,
             frto: true,
             slow_start_after_idle: true,
             invalid_ratelimit: Duration::from_millis(500),

@@ -74,11 +74,7 @@ const ROWS: &[(&str, &str, Source)] = &[
     ("reset sent", "plain, to a segment with ACK", Resets("plain")),
     ("reset sent", "plain, with ACK of its own", Resets("plain with ACK")),
     ("recovery", "fast retransmit, with SACK", Counters(&["TcpExtTCPSackRecovery"])),
-    (
-        "recovery",
-        "fast retransmit, without SACK",
-        Never("every host has SACK, no box takes it away; tests/script/standards.rs of proto"),
-    ),
+    ("recovery", "fast retransmit, without SACK", Counters(&["TcpExtTCPRenoRecovery"])),
     ("recovery", "retransmission timeout", Counters(&["TcpExtTCPTimeouts"])),
     ("recovery", "F-RTO: the timeout was spurious", Counters(&["TcpExtTCPSpuriousRTOs"])),
     ("recovery", "tail loss probe", Counters(&["TcpExtTCPLossProbes"])),

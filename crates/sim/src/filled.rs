@@ -141,6 +141,10 @@ pub(crate) fn goodput_min(world: &Scenario) -> Option<Rate> {
     if takes_turns && world.links.len() > 1 && !tcp {
         return None;
     }
+    if world.hosts.iter().any(|host| host.sysctl.tcp_sack == Some(false)) {
+        // Several losses of one window take as many round trips.
+        return None;
+    }
     let (size, other) = (up.0.max(down.0), up.0.min(down.0));
     let paths = paths(world, down.0 > up.0, *tcp)?;
     let buffers = world.hosts.iter().flat_map(|host| [host.send_buffer, host.recv_buffer]).flatten();

@@ -110,6 +110,12 @@ impl Draw {
         }
         self.at_best(late.ending);
         let mut hosts = [self.host("client"), self.host("server")];
+        // By chances of their own: hosts of which one does not have what nearly all have.
+        let mut spare = Prng::new(seed ^ 0x73_7061_7265);
+        for host in &mut hosts {
+            host.sysctl.tcp_sack = spare.ratio(1, 25).then_some(false);
+            host.sysctl.tcp_timestamps = spare.ratio(1, 25).then_some(false);
+        }
         for number in 2..=count {
             if self.chance(90) {
                 let backup = if self.chance(20) { " backup" } else { "" };

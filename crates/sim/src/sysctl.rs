@@ -82,6 +82,10 @@ sysctls! {
     tcp_retries1: u8 => |config, value| { config.tcp.retries1 = value; Ok(()) };
     /// Timeouts.
     tcp_retries2: u8 => |config, value| { config.tcp.retries2 = value; Ok(()) };
+    /// Selective acknowledgements.
+    tcp_sack: bool => |config, value| { config.tcp.sack = value; Ok(()) };
+    /// Timestamps.
+    tcp_timestamps: bool => |config, value| { config.tcp.timestamps = value; Ok(()) };
     /// Spurious timeouts are found out.
     tcp_frto: bool => |config, value| { config.tcp.frto = value; Ok(()) };
     /// An unused window shrinks.
@@ -150,7 +154,7 @@ mod tests {
         let config = read(
             "tcp_ecn = 1\ntcp_mtu_probing = 1\ntcp_base_mss = 1000\ntcp_mtu_probe_floor = 100\nmin_pmtu = 600\n\
              mtu_expires = \"1s\"\ntcp_syn_retries = 1\ntcp_synack_retries = 2\ntcp_retries1 = 4\ntcp_retries2 = 5\n\
-             tcp_frto = false\ntcp_slow_start_after_idle = false\ntcp_invalid_ratelimit = \"2s\"\n\
+             tcp_frto = false\ntcp_sack = false\ntcp_timestamps = false\ntcp_slow_start_after_idle = false\ntcp_invalid_ratelimit = \"2s\"\n\
              tcp_max_tw_buckets = 6\ntcp_fin_timeout = \"3s\"\ntcp_keepalive_intvl = \"4s\"\n\
              tcp_keepalive_probes = 7\nsomaxconn = 8\ntcp_syncookies = 2\ntcp_max_syn_backlog = 10\n\
              tcp_abort_on_overflow = true\ntcp_fastopen = 3\nallow_join_initial_addr_port = false\n\
@@ -164,6 +168,7 @@ mod tests {
             (Ecn::Request, MtuProbing::OnBlackHole, SynCookies::Always);
         (tcp.base_mss, tcp.mtu_probe_floor, tcp.min_pmtu) = (1000, 100, 600);
         (tcp.syn_retries, tcp.synack_retries, tcp.retries1, tcp.retries2) = (1, 2, 4, 5);
+        (tcp.sack, tcp.timestamps) = (false, false);
         (tcp.frto, tcp.slow_start_after_idle, tcp.abort_on_overflow) = (false, false, true);
         (tcp.mtu_expires, tcp.invalid_ratelimit) = (seconds(1), seconds(2));
         (tcp.fin_timeout, tcp.keepalive_interval) = (seconds(3), seconds(4));

@@ -63,6 +63,41 @@ fn the_stack_connects_and_joins_by_cookies_of_the_kernel() {
     });
 }
 
+/// One end without selective acknowledgements, or without timestamps, or without both.
+#[test]
+fn ends_that_lack_sack_or_timestamps_agree_on_what_is_left() {
+    if !require_or_skip() {
+        return;
+    }
+    for client in [Client::Stack, Client::Kernel] {
+        for (sack, timestamps) in [(false, true), (true, false), (false, false)] {
+            for of_kernel in [false, true] {
+                let name = format!("{client:?}, of kernel {of_kernel}, {sack}, {timestamps}");
+                bounded(&name, move || {
+                    let mut plan = Plan::bare(client, Family::V4, 2);
+                    if of_kernel {
+                        plan.sysctls.push(("net.ipv4.tcp_sack", if sack { "1" } else { "0" }));
+                        plan.sysctls.push(("net.ipv4.tcp_timestamps", if timestamps { "1" } else { "0" }));
+                    } else {
+                        (plan.config.tcp.sack, plan.config.tcp.timestamps) = (sack, timestamps);
+                    }
+                    let world = World::new(plan);
+                    let ends = world.connect();
+                    let greeting = match client {
+                        Client::Stack => Way::Upload,
+                        Client::Kernel => Way::Download,
+                    };
+                    world.transfer(&ends, greeting, Manner::new(1, 1));
+                    world.await_subflows(&ends, 2);
+                    world.transfer(&ends, Way::Upload, Manner::new(2, BYTES));
+                    world.transfer(&ends, Way::Download, Manner::new(3, BYTES));
+                    world.assert_sound(&ends);
+                });
+            }
+        }
+    }
+}
+
 #[test]
 fn a_deferred_accept_waits_for_the_kernel_s_data() {
     if !require_or_skip() {

@@ -102,10 +102,11 @@ impl Host {
         }
         let mut syn = syn.clone();
         let mut offer = self.offer(interface, tuple);
-        if syn.options.timestamps.is_some() {
+        if syn.options.timestamps.is_some() && offer.timestamps {
             let clock = timestamp_at(now, 0);
             let ecn = offer.ecn != Ecn::Off && asks_for_ecn(&syn);
-            let stamp = cookie::stamp(clock, syn.options.window_scale, syn.options.sack_permitted, ecn);
+            let sack = syn.options.sack_permitted && offer.sack;
+            let stamp = cookie::stamp(clock, syn.options.window_scale, sack, ecn);
             offer.timestamp_offset = offer.timestamp_offset.wrapping_sub(clock.wrapping_sub(stamp));
         } else {
             // Nothing would bring these back.

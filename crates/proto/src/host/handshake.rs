@@ -29,7 +29,9 @@ impl Host {
             window_bytes: tcp.recv_window_bytes(),
             timestamp_offset: self.numbers.timestamp_offset(tuple.local, tuple.remote),
             ipv6,
-            ecn: self.config.tcp.ecn,
+            ecn: tcp.ecn,
+            sack: tcp.sack,
+            timestamps: tcp.timestamps,
         }
     }
 

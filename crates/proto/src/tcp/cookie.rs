@@ -147,7 +147,8 @@ pub fn stamp(clock: u32, window_scale: Option<u8>, sack: bool, ecn: bool) -> u32
 /// What the third ACK brings back of a handshake that nobody remembers: `mss` from its cookie, the rest
 /// from the timestamp that it echoes. Without timestamps there is neither window scale nor SACK nor ECN.
 pub fn agreed(offer: &Offer, third: &Segment, mss: u16) -> Agreed {
-    let options = third.options.timestamps.map(|stamps| stamps.ecr.wrapping_sub(offer.timestamp_offset));
+    let stamps = third.options.timestamps.filter(|_| offer.timestamps);
+    let options = stamps.map(|stamps| stamps.ecr.wrapping_sub(offer.timestamp_offset));
     let scale = options.map_or(STAMP_NO_SCALE, |options| options & STAMP_NO_SCALE);
     let (snd_wscale, rcv_wscale) =
         if scale == STAMP_NO_SCALE { (0, 0) } else { (scale as u8, offer.window_scale) };
@@ -159,9 +160,7 @@ pub fn agreed(offer: &Offer, third: &Segment, mss: u16) -> Agreed {
         snd_wscale,
         sack: options.is_some_and(|options| options & STAMP_SACK != 0),
         ecn: offer.ecn != Ecn::Off && options.is_some_and(|options| options & STAMP_ECN != 0),
-        timestamps: third
-            .options
-            .timestamps
+        timestamps: stamps
             .map(|stamps| AgreedTimestamps { offset: offer.timestamp_offset, recent: stamps.val }),
         snd_wnd: u32::from(third.window) << snd_wscale,
         rcv_wnd: offer.window_bytes.min(u32::from(u16::MAX)),

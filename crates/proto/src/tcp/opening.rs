@@ -43,6 +43,10 @@ pub struct Offer {
     pub ipv6: bool,
     /// Whether ECN is asked for and accepted.
     pub ecn: Ecn,
+    /// Whether selective acknowledgements are offered and accepted (RFC 2018).
+    pub sack: bool,
+    /// Whether timestamps are offered and accepted (RFC 7323).
+    pub timestamps: bool,
 }
 
 /// What both sides' SYNs agreed on.
@@ -117,17 +121,18 @@ struct PeerSyn {
 }
 
 impl PeerSyn {
-    fn read(segment: &Segment, ipv6: bool) -> Self {
+    /// What of the peer's SYN is to be answered: options that we do not have are none.
+    fn read(segment: &Segment, offer: &Offer) -> Self {
         let TcpOptions { mss, window_scale, sack_permitted, timestamps, .. } = segment.options;
-        let default = if ipv6 { DEFAULT_MSS_V6 } else { DEFAULT_MSS_V4 };
+        let default = if offer.ipv6 { DEFAULT_MSS_V6 } else { DEFAULT_MSS_V4 };
         Self {
             // A hostile MSS of a few octets would make every segment carry almost nothing; Linux's floor
             // (TCP_MIN_SND_MSS 48) leaves 8 octets beside full options.
             mss: mss.unwrap_or(default).max(88),
             window_scale: window_scale.map(|shift| shift.min(14)),
-            sack: sack_permitted,
+            sack: sack_permitted && offer.sack,
             ecn: asks_for_ecn(segment),
-            timestamp: timestamps.map(|t| t.val),
+            timestamp: timestamps.filter(|_| offer.timestamps).map(|t| t.val),
         }
     }
 }
@@ -216,7 +221,7 @@ impl Opening {
         Self {
             iss,
             offer,
-            side: Side::SynReceived { irs: syn.seq, peer: PeerSyn::read(syn, offer.ipv6) },
+            side: Side::SynReceived { irs: syn.seq, peer: PeerSyn::read(syn, &offer) },
             first_sent: None,
             last_sent: now,
             sent: 0,
@@ -352,7 +357,7 @@ impl Opening {
         let _ = options.push(TcpOption::Mss(self.offer.mss));
         let segment = match self.side {
             Side::SynSent => {
-                let _ = options.push(TcpOption::SackPermittedTimestamps(Timestamps { val, ecr: 0 }));
+                push_agreeable(&mut options, self.offer.timestamps.then_some((val, 0)), self.offer.sack);
                 let _ = options.push(TcpOption::WindowScale(self.offer.window_scale));
                 // RFC 3168 §6.1.1.1: a repeated SYN does not ask, since some firewalls drop those that do
                 // (Linux's `tcp_ecn_fallback`).
@@ -368,18 +373,7 @@ impl Opening {
             }
             Side::SynReceived { irs, peer } => {
                 // RFC 7323 §1.3, §2.2: each option only in answer to the peer's.
-                match (peer.timestamp, peer.sack) {
-                    (Some(ecr), true) => {
-                        let _ = options.push(TcpOption::SackPermittedTimestamps(Timestamps { val, ecr }));
-                    }
-                    (Some(ecr), false) => {
-                        let _ = options.push(TcpOption::Timestamps(Timestamps { val, ecr }));
-                    }
-                    (None, true) => {
-                        let _ = options.push(TcpOption::SackPermitted);
-                    }
-                    (None, false) => {}
-                }
+                push_agreeable(&mut options, peer.timestamp.map(|ecr| (val, ecr)), peer.sack);
                 if peer.window_scale.is_some() {
                     let _ = options.push(TcpOption::WindowScale(self.offer.window_scale));
                 }
@@ -417,7 +411,7 @@ impl Opening {
         if !segment.is_syn() {
             return OpeningVerdict::Ignore;
         }
-        let peer = PeerSyn::read(segment, self.offer.ipv6);
+        let peer = PeerSyn::read(segment, &self.offer);
         if let Some(acked) = acked {
             let agreed = self.agreed(now, segment.seq, peer, u32::from(segment.window), acked);
             return OpeningVerdict::Agreed(agreed);
@@ -513,6 +507,17 @@ impl Opening {
 pub fn asks_for_ecn(segment: &Segment) -> bool {
     let (ece, cwr) = (segment.flags.contains(TcpFlags::ECE), segment.flags.contains(TcpFlags::CWR));
     ece && cwr != segment.is_ack() && segment.ecn == 0
+}
+
+/// Timestamps, value and echo, and SACK-permitted: 12 octets at most, for which a SYN has room.
+fn push_agreeable(options: &mut OptionBuf, timestamps: Option<(u32, u32)>, sack: bool) {
+    let timestamps = timestamps.map(|(val, ecr)| Timestamps { val, ecr });
+    let _ = match (timestamps, sack) {
+        (Some(stamps), true) => options.push(TcpOption::SackPermittedTimestamps(stamps)),
+        (Some(stamps), false) => options.push(TcpOption::Timestamps(stamps)),
+        (None, true) => options.push(TcpOption::SackPermitted),
+        (None, false) => Ok(()),
+    };
 }
 
 /// The value of our timestamp clock at `now`: milliseconds, from an offset of the connection's own.

@@ -22,6 +22,48 @@ fn a_syn_ack_offers_only_what_the_syn_did() {
     s.sends(syn_ack().mss(1460).wscale(99).without_ts().plain());
 }
 
+/// `tcp_sack` 0 and `tcp_timestamps` 0: neither is offered, nor taken from a peer that offers it.
+#[test]
+fn a_host_without_sack_and_timestamps_agrees_on_neither() {
+    for (sack, timestamps) in [(false, true), (true, false), (false, false)] {
+        let mut config = config();
+        (config.tcp.sack, config.tcp.timestamps) = (sack, timestamps);
+        let as_set = |seg: Seg| {
+            let seg = if timestamps { seg.ts() } else { seg.without_ts() };
+            if sack { seg.sack_ok() } else { seg.without_sack() }
+        };
+        let hole = |s: &mut Script| {
+            s.receives(bulk(1001, 1, 1000).map(1001));
+            let answer = if sack { ack(1, 1).sack(&[(1001, 2001)]) } else { ack(1, 1).sack(&[]) };
+            s.sends(if timestamps { answer.ts() } else { answer.without_ts() });
+        };
+        let mut s = Script::listening_with(config.clone());
+        s.receives(syn().mss(1460).sack_ok().wscale(7).ts().mpc()).sends(as_set(syn_ack().mpc()));
+        s.receives(ack(1, 1).mpc()).sends(ack(1, 1).dack(1)).accepts();
+        hole(&mut s);
+        let mut s = Script::connecting_with(config, Protocol::Mptcp);
+        s.sends(as_set(syn().mpc()));
+        s.receives(as_set(syn_ack().mss(1460).wscale(7).mpc())).sends(ack(1, 1).mpc());
+        s.receives(ack(1, 1).dack(1)).sends_nothing();
+        hole(&mut s);
+    }
+}
+
+/// A cookie brings back no more than was agreed on.
+#[test]
+fn a_host_without_sack_agrees_on_none_by_cookie() {
+    for (sack, timestamps) in [(false, true), (true, false)] {
+        let mut config = config();
+        (config.tcp.sack, config.tcp.timestamps) = (sack, timestamps);
+        config.tcp.syncookies = polytcp_proto::config::SynCookies::Always;
+        let mut s = Script::listening_with(config);
+        s.receives(syn().mss(1460).sack_ok().wscale(7).ts().mpc());
+        s.sends(syn_ack().without_sack().mpc());
+        s.receives(ack(1, 1).mpc()).sends(ack(1, 1).dack(1)).accepts();
+        s.receives(bulk(1001, 1, 1000).map(1001)).sends(ack(1, 1).sack(&[]));
+    }
+}
+
 #[test]
 fn a_server_accepts_mptcp_with_keys() {
     let mut s = Script::listening();

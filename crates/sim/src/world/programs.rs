@@ -154,9 +154,10 @@ impl World {
 
     /// The server's end of a connection is not waited for any more, if it never was accepted.
     fn give_up_waiting(&mut self, connection: usize) {
-        let server = &mut self.connections[connection].programs[1];
+        let [client, server] = &mut self.connections[connection].programs;
         if server.id.is_none() && server.outcome == Outcome::Unfinished {
-            server.outcome = Outcome::Absent;
+            // A client that aborts at once can be faster than its handshake.
+            server.outcome = if client.outcome.is_planned_abort() { client.outcome } else { Outcome::Absent };
             self.open -= 1;
         }
     }

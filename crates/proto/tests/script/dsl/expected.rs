@@ -131,6 +131,9 @@ impl Script {
         if want.ts.is_some_and(|ts| ts != seen.options.timestamps.is_some()) {
             return Err("timestamps".into());
         }
+        if want.sack_ok.is_some_and(|ok| ok != seen.options.sack_permitted) {
+            return Err("SACK-permitted".into());
+        }
         is("TSecr", seen.options.timestamps.map_or(0, |ts| ts.ecr), want.ts_ecr)?;
         if let Some(blocks) = &want.sack {
             let found: Vec<_> = seen

@@ -25,7 +25,7 @@ mod trace;
 
 pub use packets::dss_checksum;
 pub use script::Script;
-pub use segment::{ack, bulk, bulk_at, data, fin, rst, rst_ack, syn, syn_ack};
+pub use segment::{Seg, ack, bulk, bulk_at, data, fin, rst, rst_ack, syn, syn_ack};
 
 /// The peer's key.
 pub const PEER_KEY: u64 = 0x0123_4567_89ab_cdef;

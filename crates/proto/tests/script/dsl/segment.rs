@@ -249,6 +249,11 @@ impl Seg {
         self.sack_ok = Some(true);
         self
     }
+    /// The host is to leave SACK-permitted out.
+    pub fn without_sack(mut self) -> Self {
+        self.sack_ok = Some(false);
+        self
+    }
     /// Timestamps: the peer's clock is its own, all later segments of the subflow carry it.
     pub fn ts(mut self) -> Self {
         self.ts = Some(true);

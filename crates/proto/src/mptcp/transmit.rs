@@ -353,3 +353,16 @@ fn view_of(now: Instant, index: usize, subflow: &Subflow, flow: &SubflowFlow) ->
         suspect: flow.is_suspect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_more_follows_ends_with_a_full_segment() {
+        assert_eq!(whole_segments(3_500, 1_000, 10_000), 3_000);
+        assert_eq!(whole_segments(3_000, 1_000, 3_001), 3_000);
+        assert_eq!(whole_segments(3_500, 1_000, 3_500), 3_500, "nothing follows");
+        assert_eq!(whole_segments(900, 1_000, 10_000), 900, "there is room for no full one");
+    }
+}

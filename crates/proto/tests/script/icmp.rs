@@ -19,6 +19,9 @@ fn unreachable_does_not_end_an_open_connection() {
     let mut s = Script::accepted_plain();
     s.writes(b"hello").sends(data(1, 1, b"hello"));
     s.receives_icmp(0, 3, 3, 0, 1).sends_nothing();
+    assert_eq!(s.host.counters().out_of_window_icmps, 0);
+    s.receives_icmp(0, 3, 3, 0, 5_000).sends_nothing();
+    assert_eq!(s.host.counters().out_of_window_icmps, 1);
     s.receives(data(1, 6, b"world")).sends(ack(6, 6)).reads(b"world");
 }
 

@@ -345,9 +345,9 @@ fn a_changed_backup_flag_is_told_and_told_back() {
     s.sends(ack(1, 1).on(1).join_ack()).receives(ack(1, 1).on(1).dack(1)).sends_nothing();
     let target = FlagsTarget::Id(AddressId(1));
     s.command(&PmCommand::SetFlags { target, flags: EndpointFlags::BACKUP });
-    s.sends(ack(1, 1).on(1).prio(true)).sends_nothing();
+    s.sends(ack(1, 1).on(1).dack(1).prio(true)).sends_nothing();
     s.command(&PmCommand::SetFlags { target, flags: EndpointFlags::NONE });
-    s.sends(ack(1, 1).on(1).prio(false)).sends_nothing();
+    s.sends(ack(1, 1).on(1).dack(1).prio(false)).sends_nothing();
     assert_eq!(s.count("MPPrioTx"), 2);
 }
 

@@ -27,6 +27,8 @@ const ONE_IN: u64 = 8;
 /// Share of what its links can carry that a clean world has to reach, in percent: between 60 and 100 round trips long,
 /// it spends some ten of them in slow start and in the handshake of its last path.
 const FILLED_PERCENT: u64 = 70;
+/// A slow reader has all within so many seconds.
+const SLOW_READ_SECONDS: u64 = 45;
 /// Headers of a full segment, in a thousandth of it: 20 + 20 octets, timestamps, the largest DSS.
 const HEADERS_PERMILLE: u64 = 60;
 
@@ -373,14 +375,19 @@ fn shut(draw: &mut Draw, seed: u64) -> Scenario {
     // Now and then so slow that the window stays shut until a probe is due.
     let is_slowest = draw.chance(40);
     let (sizes, rates) = if is_slowest { ([40, 80], [8, 40]) } else { ([100, 300], [200, 1_000]) };
-    let size = Size(draw.between(sizes[0], sizes[1]) * 1_000);
-    let load = match draw.chance(50) {
+    let drawn = draw.between(sizes[0], sizes[1]) * 1_000;
+    let is_up = draw.chance(50);
+    let is_tcp = draw.chance(30);
+    let rate = draw.between(rates[0], rates[1]) * 1_000;
+    // Who has closed gives up after 60 s, as Linux does, also when the peer reads on.
+    let size = Size(drawn.min(rate / 8 * SLOW_READ_SECONDS));
+    let load = match is_up {
         true => Load::Bulk { up: size, down: Size::default() },
         false => Load::Bulk { up: Size::default(), down: size },
     };
     let mut traffic = traffic(load);
-    traffic.tcp = draw.chance(30);
-    traffic.read_rate = Some(Rate(draw.between(rates[0], rates[1]) * 1_000));
+    traffic.tcp = is_tcp;
+    traffic.read_rate = Some(Rate(rate));
     // All updates of a while are lost, on every path: only a probe learns that the window is open again.
     let mut events = Vec::new();
     let cut = draw.between(200, 2_000);

@@ -26,6 +26,10 @@ const BAD: &[(&[&str], &str)] = &[
     (&["bench", "--rounds", "4"], "5..=100"),
     (&["bench", "--size", "1k"], "1M"),
     (&["bench", "--cc", "vegas"], "cubic"),
+    (&["bench", "core", "--rounds", "4"], "5..=100"),
+    (&["bench", "core", "--size", "1k"], "1M"),
+    (&["bench", "core", "--only", "sctp"], "tcp-64k"),
+    (&["bench", "core", "--once", "sctp"], "sctp"),
     (&["bench", "paths", "--cc", "vegas"], "cubic"),
     (&["bench", "paths", "--rounds", "0"], "1..=100"),
     (&["bench", "paths", "--seconds", "0"], "1..=600"),
@@ -85,6 +89,7 @@ fn help_and_version_go_to_stdout() {
         &["nc", "--help"],
         &["bench", "paths", "--help"],
         &["bench", "grid", "--help"],
+        &["bench", "core", "--help"],
     ] {
         let ran = run(args);
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{args:?}");

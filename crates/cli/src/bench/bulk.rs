@@ -40,7 +40,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let size = units::parse_size(text)?;
     if (1 << 20..=64 << 30).contains(&size) { Ok(size) } else { Err("a transfer has 1M to 64G".to_owned()) }
 }

@@ -1,13 +1,14 @@
 //! `polytcp bench`: the stack beside the kernel, in the same run.
 //!
 //! - [`bulk`]: as fast as the processor lets them. [`paths`]: over emulated links, with a cut.
-//! - [`grid`]: over many kinds of emulated links.
+//! - [`grid`]: over many kinds of emulated links. [`core`]: the stack alone, in memory.
 //! - [`arena`]: the hosts that compete, and their connections.
 //! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`cores`]: which thread runs where.
 //! - [`figures`]: medians and ratios, for people and as JSON.
 
 mod arena;
 mod bulk;
+mod core;
 mod cores;
 mod figures;
 mod flood;
@@ -41,6 +42,7 @@ pub(crate) struct Args {
 enum Kind {
     Paths(paths::Args),
     Grid(grid::Args),
+    Core(core::Args),
 }
 
 /// Whom the stack is measured with.
@@ -72,8 +74,11 @@ impl fmt::Display for Way {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    lab::require()?;
+    if !matches!(args.kind, Some(Kind::Core(_))) {
+        lab::require()?;
+    }
     match &args.kind {
+        Some(Kind::Core(core)) => core::run(core),
         Some(Kind::Paths(paths)) => paths::run(paths),
         Some(Kind::Grid(grid)) => grid::run(grid),
         None => bulk::run(&args.bulk),

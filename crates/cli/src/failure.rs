@@ -33,6 +33,14 @@ impl Failure {
         move |error| Self::Run(format!("{what}: {error}"))
     }
 
+    /// The same, with the place before it.
+    pub(crate) fn within(self, place: &str) -> Self {
+        match self {
+            Self::Setup(text) => Self::Setup(format!("{place}: {text}")),
+            Self::Run(text) => Self::Run(format!("{place}: {text}")),
+        }
+    }
+
     pub(crate) fn tell(&self) -> ExitCode {
         let (text, status) = match self {
             Self::Setup(text) => (text, 2),

@@ -1,5 +1,7 @@
 //! Generated data: a stream that follows from its seed, and a buffer that tells its place.
 
+use std::sync::Arc;
+
 /// An endless stream of characters from space to underscore without period; the same seed gives the same
 /// stream.
 ///
@@ -51,6 +53,11 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
+    /// For threads and tasks.
+    pub(crate) fn shared(seed: u64) -> Arc<Self> {
+        Arc::new(Self::new(seed))
+    }
+
     pub(crate) fn new(seed: u64) -> Self {
         let mut octets = vec![0; PERIOD];
         Generator::new(seed).fill(&mut octets);

@@ -1,11 +1,65 @@
 //! Which thread runs where, and the processor time it takes.
 
+use std::fmt;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
+
+/// Which threads run where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pinning {
+    /// Each side on a core of its own.
+    Pinned(Cores),
+    /// Wherever the system likes.
+    Free,
+}
+
+impl Pinning {
+    /// Each side on a core of its own, unless it is to be `unpinned` or there is but one core. Moves the calling thread, and
+    /// those that it starts, to the client's.
+    pub(super) fn choose(unpinned: bool) -> Result<Self, Failure> {
+        if unpinned {
+            return Ok(Self::Free);
+        }
+        match Cores::choose()? {
+            Some(cores) => {
+                cores.pin_client()?;
+                Ok(Self::Pinned(cores))
+            }
+            None => {
+                eprintln!("polytcp: only one core may be used: both sides share it, expect lower figures");
+                Ok(Self::Free)
+            }
+        }
+    }
+
+    pub(super) fn cores(self) -> Option<Cores> {
+        match self {
+            Self::Pinned(cores) => Some(cores),
+            Self::Free => None,
+        }
+    }
+}
+
+impl fmt::Display for Pinning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pinned(_) => "each side on a core of its own",
+            Self::Free => "no thread pinned",
+        })
+    }
+}
+
+/// In a report: whether there was any.
+impl Serialize for Pinning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(self.cores().is_some())
+    }
+}
 
 /// Two cores, one for each side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,6 +3,7 @@
 //! - [`bulk`]: as fast as the processor lets them. [`paths`]: over emulated links, with a cut.
 //! - [`grid`]: over many kinds of emulated links. [`core`]: the stack alone, in memory.
 //! - [`arena`]: the hosts that compete, and their connections.
+//! - [`end`]: what carries a load, and [`tasks`]: the same in an asynchronous runtime.
 //! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`cores`]: which thread runs where.
 //! - [`figures`]: medians and ratios, for people and as JSON.
 
@@ -10,11 +11,13 @@ mod arena;
 mod bulk;
 mod core;
 mod cores;
+mod end;
 mod figures;
 mod flood;
 mod grid;
 mod paths;
 mod pump;
+mod tasks;
 
 use std::fmt;
 
@@ -26,7 +29,7 @@ use crate::{Outcome, lab};
 
 /// The stack and the kernel side by side: throughput, or behaviour over slow links.
 ///
-/// Without `paths` or `grid`: uploads and downloads between the stack and the kernel over TUN devices, and the same
+/// Without a subcommand: uploads and downloads between the stack and the kernel over TUN devices, and the same
 /// bytes from kernel to kernel over veth pairs, in alternating rounds. The stack's threads are on one
 /// core and the peer on another; every kernel socket uses cubic.
 #[derive(clap::Args)]

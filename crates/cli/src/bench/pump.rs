@@ -1,19 +1,57 @@
 //! One measured transfer of a given size, as fast as it goes.
 
+use std::fmt;
 use std::io;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+use serde::Serialize;
+
 use super::Way;
-use super::arena::Match;
+use super::arena::Ends;
 use super::cores::{Cores, process_time, thread_time};
-use crate::duplex::{Duplex, explain};
+use super::end::End;
+use crate::duplex::explain;
 use crate::failure::Failure;
 use crate::pattern::Pattern;
+use crate::units;
 
 /// Octets of one read, on both sides and for both stacks.
-const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
+
+/// Which way the data of a transfer goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Course {
+    /// From the client.
+    Up,
+    /// To the client.
+    Down,
+    /// Both at once.
+    Both,
+}
+
+impl Course {
+    const fn ways(self) -> &'static [Way] {
+        match self {
+            Self::Up => &[Way::Up],
+            Self::Down => &[Way::Down],
+            Self::Both => &Way::BOTH,
+        }
+    }
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Both => "both",
+        })
+    }
+}
 
 /// Whether the receiver compares what it reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,118 +60,130 @@ pub(super) enum Check {
     LengthOnly,
 }
 
-/// What is carried.
+/// What each connection carries each way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     /// Octets in all.
     pub(super) size: u64,
     /// Octets of one write.
     pub(super) write_bytes: usize,
+    pub(super) check: Check,
 }
 
 /// What a transfer took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
-    /// From the first write to the end of the stream at the receiver.
-    pub(super) elapsed: Duration,
-    /// Processor time of the whole process without the server's thread.
+    /// All that was carried.
+    pub(super) octets: u64,
+    /// From the first write to the last end of a stream at its receiver.
+    elapsed: Duration,
+    /// Processor time of the whole process without the server's threads.
     pub(super) client_cpu: Duration,
+    /// How long a receiver waited for data, after its first octets.
+    pub(super) longest_pause: Duration,
 }
 
-/// Carries `load` one way, and ends the connection.
+impl Measured {
+    pub(super) fn gbps(&self) -> f64 {
+        units::mbps(self.octets, self.elapsed) / 1e3
+    }
+}
+
+/// What a receiver saw.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reception {
+    pub(super) ended: Instant,
+    pub(super) longest_pause: Duration,
+}
+
+/// Which side of the connections a thread is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    Client,
+    Server,
+}
+
+/// One thread's part.
+struct Run {
+    started: Instant,
+    reception: Option<Reception>,
+    /// Of a server's thread.
+    server_cpu: Duration,
+}
+
+/// Carries `load` over each connection, and ends them.
 pub(super) fn transfer(
-    ends: &Match,
-    way: Way,
+    connections: &[Ends],
+    course: Course,
     load: Load,
-    pattern: &Pattern,
-    check: Check,
+    pattern: &Arc<Pattern>,
     cores: Option<Cores>,
 ) -> Result<Measured, Failure> {
-    let start_line = Barrier::new(2);
-    let (client, server) = (&*ends.client, &*ends.server);
-    let run = |stream: &dyn Duplex, sends: bool| -> io::Result<Run> {
+    let parts = connections.iter().flat_map(|ends| {
+        let sides = [(Side::Client, &*ends.client), (Side::Server, &*ends.server)];
+        course.ways().iter().flat_map(move |way| sides.map(|(side, stream)| (*way, side, stream)))
+    });
+    let parts: Vec<_> = parts.collect();
+    let start_line = Barrier::new(parts.len());
+    let run = |way: Way, side: Side, stream: &dyn End| -> Result<Run, Failure> {
+        if let (Side::Server, Some(cores)) = (side, cores) {
+            cores.pin_server()?;
+        }
+        let failed = |error: io::Error| Failure::run(format!("{way}, {side}: {}", explain(&error)));
+        let sends = (way == Way::Up) == (side == Side::Client);
         let cpu = thread_time();
         start_line.wait();
         let started = Instant::now();
-        if sends {
-            send(stream, load, pattern)?;
+        let reception = if sends {
+            stream.send_pattern(load, pattern).map_err(failed)?;
+            None
         } else {
-            receive(stream, load.size, pattern, check)?;
+            Some(stream.receive_pattern(load, pattern).map_err(failed)?)
+        };
+        // The other direction of a connection that carries one only.
+        match (course, sends) {
+            (Course::Both, _) => {}
+            (_, true) => _ = stream.receive_pattern(Load { size: 0, ..load }, pattern).map_err(failed)?,
+            (_, false) => stream.end().map_err(failed)?,
         }
-        let ended = Instant::now();
-        if sends {
-            drain(stream)?
-        } else {
-            stream.finish()?
-        }
-        Ok(Run { started, ended, cpu: thread_time() - cpu })
+        let server_cpu = if side == Side::Server { thread_time() - cpu } else { Duration::ZERO };
+        Ok(Run { started, reception, server_cpu })
     };
+    let run = &run;
     let cpu = process_time();
-    let (at_client, at_server) = thread::scope(|scope| {
-        let at_server = scope.spawn(|| {
-            cores.map_or(Ok(()), Cores::pin_server)?;
-            run(server, way == Way::Down).map_err(failed(way, "server"))
-        });
-        let at_client = scope.spawn(|| run(client, way == Way::Up).map_err(failed(way, "client")));
-        (join(at_client), join(at_server))
+    let runs: Result<Vec<Run>, Failure> = thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .into_iter()
+            .map(|(way, side, stream)| scope.spawn(move || run(way, side, stream)))
+            .collect();
+        // All of them are waited for, whatever the first says.
+        let runs: Vec<_> = threads.into_iter().map(join).collect();
+        runs.into_iter().collect()
     });
     let cpu = process_time() - cpu;
-    let (at_client, at_server) = (at_client?, at_server?);
-    let (sender, receiver) = match way {
-        Way::Up => (&at_client, &at_server),
-        Way::Down => (&at_server, &at_client),
-    };
+    let runs = runs?;
+    let received = || runs.iter().filter_map(|run| run.reception);
+    let started = runs.iter().filter(|run| run.reception.is_none()).map(|run| run.started).min();
+    let ended = received().map(|reception| reception.ended).max();
     Ok(Measured {
-        elapsed: receiver.ended.saturating_duration_since(sender.started),
-        client_cpu: cpu.saturating_sub(at_server.cpu),
+        octets: load.size * received().count() as u64,
+        elapsed: ended
+            .zip(started)
+            .map_or(Duration::ZERO, |(end, start)| end.saturating_duration_since(start)),
+        client_cpu: cpu.saturating_sub(runs.iter().map(|run| run.server_cpu).sum()),
+        longest_pause: received().map(|reception| reception.longest_pause).max().unwrap_or_default(),
     })
 }
 
-/// One side of a transfer.
-struct Run {
-    started: Instant,
-    ended: Instant,
-    cpu: Duration,
-}
-
-fn failed(way: Way, side: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::run(format!("transfer {way}, {side}: {}", explain(&error)))
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn send(stream: &dyn Duplex, load: Load, pattern: &Pattern) -> io::Result<()> {
-    let mut sent = 0;
-    while sent < load.size {
-        let len = usize::try_from(load.size - sent).unwrap_or(usize::MAX).min(load.write_bytes);
-        stream.send_all(pattern.at(sent, len))?;
-        sent += len as u64;
-    }
-    stream.finish()
-}
-
-fn receive(stream: &dyn Duplex, size: u64, pattern: &Pattern, check: Check) -> io::Result<()> {
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut received = 0;
-    loop {
-        let len = stream.receive(&mut piece)?;
-        if len == 0 {
-            break;
-        }
-        if check == Check::EveryOctet && piece[..len] != *pattern.at(received, len) {
-            return Err(io::Error::other(format!("wrong data after {received} bytes")));
-        }
-        received += len as u64;
-    }
-    if received == size { Ok(()) } else { Err(io::Error::other(format!("{received} of {size} bytes came"))) }
-}
-
-/// Waits for the other side's end of stream.
-fn drain(stream: &dyn Duplex) -> io::Result<()> {
-    match stream.receive(&mut [0])? {
-        0 => Ok(()),
-        _ => Err(io::Error::other("data came the wrong way")),
-    }
 }

@@ -1,0 +1,49 @@
+//! `polytcp bench`: a matrix has a figure for each combination and way, and compares what arrives.
+
+mod support;
+
+use serde_json::Value;
+use support::run;
+
+#[test]
+fn each_combination_has_a_figure() {
+    let ran = run(&[
+        "bench",
+        "--size",
+        "2M",
+        "--paths",
+        "1,2",
+        "--family",
+        "ipv6",
+        "--checksums",
+        "off,on",
+        "--way",
+        "up,both",
+        "--connections",
+        "2",
+        "--sockets",
+        "tokio",
+        "--unpinned",
+        "--json",
+    ]);
+    if ran.status == Some(2) && std::env::var_os("POLYTCP_REQUIRE_LAB").is_none() {
+        eprintln!("skipped: {}", ran.stderr);
+        return;
+    }
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let report: Value = serde_json::from_str(ran.stdout_text()).expect("one JSON object");
+    assert_eq!((&report["compared"], &report["pinned"]), (&true.into(), &false.into()));
+    let figures = report["figures"].as_array().expect("a list");
+    assert_eq!(figures.len(), 8);
+    for figure in figures {
+        assert_eq!((&figure["family"], &figure["sockets"]), (&"ipv6".into(), &"tokio".into()));
+        for name in ["polytcp_gbps", "kernel_gbps", "polytcp_cpu_seconds_per_gib", "kernel_longest_pause_ms"]
+        {
+            let rounds = figure[name]["rounds"].as_array().expect("a list");
+            assert_eq!(rounds.len(), 5, "{name} {figure}");
+        }
+        assert!(figure["ratio"].as_f64().expect("a number") > 0.0, "{figure}");
+    }
+    let ways: Vec<_> = figures.iter().map(|figure| figure["way"].as_str().expect("a way")).collect();
+    assert_eq!(ways[..2], ["up", "both"]);
+}

@@ -15,6 +15,8 @@ pub(crate) trait Duplex: Send + Sync {
     fn finish(&self) -> io::Result<()>;
     /// How long a read or write waits before it fails; for ever by default.
     fn limit_waits(&self, wait: Duration) -> io::Result<()>;
+    /// Sends small pieces at once (`TCP_NODELAY`).
+    fn send_at_once(&self) -> io::Result<()>;
     /// Ends both directions at once; whoever waits is told.
     fn abort(&self);
     /// Whether MPTCP is in use.
@@ -51,6 +53,10 @@ impl Duplex for MptcpStream {
         self.set_write_timeout(Some(wait))
     }
 
+    fn send_at_once(&self) -> io::Result<()> {
+        self.set_nodelay(true)
+    }
+
     fn abort(&self) {
         Self::abort(self);
     }
@@ -75,6 +81,10 @@ impl Duplex for KernelStream {
 
     fn limit_waits(&self, wait: Duration) -> io::Result<()> {
         self.set_timeouts(Some(wait))
+    }
+
+    fn send_at_once(&self) -> io::Result<()> {
+        self.set_nodelay(true)
     }
 
     fn abort(&self) {

@@ -83,6 +83,15 @@ impl Kernel {
         Ok(socket.into())
     }
 
+    /// As [`connect`](Self::connect), from the namespace that the calling thread is in: for code inside
+    /// [`run`](Self::run) that connects often, since a thread for each would cost more than the connection.
+    pub fn connect_here(remote: SocketAddr, protocol: Protocol) -> io::Result<KernelStream> {
+        let domain = Domain::for_address(remote);
+        let socket = Socket::new(domain, Type::STREAM, Some(protocol.into()))?;
+        socket.connect(&remote.into())?;
+        Ok(socket.into())
+    }
+
     /// As [`connect`](Self::connect), but fails with `TimedOut` when it takes longer than `wait`.
     pub fn connect_within(
         &self,

@@ -25,10 +25,11 @@
 //!
 //! From the ground up: [`namespace`], [`routing`] (rtnetlink), [`sysctl`], [`counters`],
 //! [`mptcp_info`], [`stream`] and [`listener`] (sockets), [`kernel`] (all of these for one namespace),
-//! [`path`] (the address plan), [`lab`], [`pair`]; [`privilege`] on the side.
+//! [`path`] (the address plan), [`lab`], [`pair`]; [`privilege`] and [`heap`] on the side.
 
 pub mod counters;
 pub mod error;
+pub mod heap;
 pub mod kernel;
 pub mod lab;
 pub mod listener;
@@ -43,6 +44,7 @@ pub mod sysctl;
 
 pub use counters::Counters;
 pub use error::LabError;
+pub use heap::heap_octets;
 pub use kernel::Kernel;
 pub use lab::{Lab, LabConfig};
 pub use listener::KernelListener;

@@ -19,7 +19,7 @@ pub(super) trait End: Send + Sync {
 }
 
 /// By a thread that blocks.
-impl<T: Duplex> End for T {
+impl End for Box<dyn Duplex> {
     fn send_pattern(&self, load: Load, pattern: &Arc<Pattern>) -> io::Result<()> {
         let mut sent = 0;
         while let Some(piece) = load.piece(pattern, sent) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Way;
 use super::arena::{Arena, Begin, Match};
+use super::cores::Cores;
 use crate::delivery::{Flow, Outage};
 use crate::duplex::{Duplex, explain};
 use crate::failure::Failure;
@@ -32,11 +33,12 @@ impl Watch<'_> {
     }
 }
 
-/// Opens a connection and sends one way, octets compared, until `watch` returns.
+/// Opens a connection and sends one way, octets compared, until `watch` returns; the server's thread on its core.
 pub(super) fn flood<T>(
     arena: &dyn Arena,
     way: Way,
     begin: Begin,
+    cores: Option<Cores>,
     watch: impl FnOnce(&Watch<'_>) -> T,
 ) -> Result<T, Failure> {
     let ends = arena.connect(begin)?;
@@ -45,20 +47,31 @@ pub(super) fn flood<T>(
         Way::Up => (&**client, &**server),
         Way::Down => (&**server, &**client),
     };
+    // Threads begin on the core of who starts them, which is the client's.
+    let settle = |is_server: bool| match cores {
+        Some(cores) if is_server => cores.pin_server(),
+        Some(_) | None => Ok(()),
+    };
+    let name = arena.name();
+    let failed = |error| Failure::run(format!("{name} {way}: {}", explain(&error)));
     let (pattern, stop) = (Pattern::new(1), AtomicBool::new(false));
     let (flow, outage) = (Flow::new(), Outage::default());
     thread::scope(|scope| {
-        let sender = scope.spawn(|| send(from, &pattern, &stop));
-        let receiver = scope.spawn(|| receive(to, &pattern, &flow, &outage, &stop));
-        let failed = || sender.is_finished() || receiver.is_finished();
-        let seen = watch(&Watch { flow: &flow, outage: &outage, failed: &failed });
+        let sender = scope.spawn(|| {
+            settle(way == Way::Down)?;
+            send(from, &pattern, &stop).map_err(failed)
+        });
+        let receiver = scope.spawn(|| {
+            settle(way == Way::Up)?;
+            receive(to, &pattern, &flow, &outage, &stop).map_err(failed)
+        });
+        let has_failed = || sender.is_finished() || receiver.is_finished();
+        let seen = watch(&Watch { flow: &flow, outage: &outage, failed: &has_failed });
         stop.store(true, Ordering::Relaxed);
         [from, to].iter().for_each(|end| end.abort());
         let results = [sender.join(), receiver.join()];
         for result in results {
-            result
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                .map_err(|error| Failure::run(format!("{} {way}: {}", arena.name(), explain(&error))))?;
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok(seen)
     })

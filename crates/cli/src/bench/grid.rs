@@ -81,6 +81,7 @@ fn run_cell(args: &Args, cell: &'static Cell, kernel_cc: &str) -> Result<CellRep
                 links: &links,
                 seed: args.seed.wrapping_add(u64::from(round) << 8),
                 cc: args.cc.as_deref(),
+                sched: None,
                 kernel_cc,
                 capture: None,
             };
@@ -98,7 +99,7 @@ fn run_cell(args: &Args, cell: &'static Cell, kernel_cc: &str) -> Result<CellRep
 
 /// Goodput in Mbit/s, and the longest time without delivery.
 fn measure(arena: &dyn Arena, way: Way, seconds: u64) -> Result<(f64, Duration), Failure> {
-    flood(arena, way, Begin::AtOnce, |watch| {
+    flood(arena, way, Begin::AtOnce, None, |watch| {
         let start = Instant::now();
         watch.wait(Duration::from_secs(seconds));
         let goodput = units::mbps(watch.flow.received(), start.elapsed());

@@ -2,32 +2,39 @@
 //!
 //! - [`bulk`]: as fast as the processor lets them. [`paths`]: over emulated links, with a cut.
 //! - [`grid`]: over many kinds of emulated links. [`core`]: the stack alone, in memory.
+//! - [`latency`]: how long small exchanges take. [`conns`]: many connections, short ones or idle ones.
 //! - [`arena`]: the hosts that compete, and their connections.
 //! - [`end`]: what carries a load, and [`tasks`]: the same in an asynchronous runtime.
-//! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`cores`]: which thread runs where.
-//! - [`figures`]: medians and ratios, for people and as JSON.
+//! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`ping`]: small exchanges.
+//! - [`cores`]: which thread runs where.
+//! - [`figures`], [`samples`]: medians, percentiles and ratios, for people and as JSON.
 
 mod arena;
 mod bulk;
+mod conns;
 mod core;
 mod cores;
 mod end;
 mod figures;
 mod flood;
 mod grid;
+mod latency;
 mod paths;
+mod ping;
 mod pump;
+mod samples;
 mod tasks;
 
 use std::fmt;
 
 use clap::{Subcommand, ValueEnum};
+use polytcp_proto::sched;
 use polytcp_proto::tcp::cc;
 use serde::Serialize;
 
 use crate::{Outcome, lab};
 
-/// The stack and the kernel side by side: throughput, or behaviour over slow links.
+/// The stack and the kernel side by side: throughput, latency, many connections, behaviour over slow links.
 ///
 /// Without a subcommand: uploads and downloads between the stack and the kernel over TUN devices, and the same
 /// bytes from kernel to kernel over veth pairs, in alternating rounds. The stack's threads are on one
@@ -46,6 +53,8 @@ enum Kind {
     Paths(paths::Args),
     Grid(grid::Args),
     Core(core::Args),
+    Latency(latency::Args),
+    Conns(conns::Args),
 }
 
 /// Whom the stack is measured with.
@@ -84,6 +93,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Some(Kind::Core(core)) => core::run(core),
         Some(Kind::Paths(paths)) => paths::run(paths),
         Some(Kind::Grid(grid)) => grid::run(grid),
+        Some(Kind::Latency(latency)) => latency::run(latency),
+        Some(Kind::Conns(conns)) => conns::run(conns),
         None => bulk::run(&args.bulk),
     }
 }
@@ -94,5 +105,14 @@ pub(crate) fn parse_cc(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("the stack knows {}", cc::AVAILABLE.join(", ")))
+    }
+}
+
+/// A packet scheduler that the stack knows.
+fn parse_sched(text: &str) -> Result<String, String> {
+    if sched::AVAILABLE.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("the stack knows {}", sched::AVAILABLE.join(", ")))
     }
 }

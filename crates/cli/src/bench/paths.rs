@@ -1,21 +1,26 @@
-//! Slow links: goodput against their sum, and the pause of delivery when the fastest is cut.
+//! Slow links: goodput against their sum, the pause of delivery when the fastest is cut, and short flows.
+//!
+//! - [`flows`]: one short flow. [`report`]: what was found, for people and as JSON.
+
+mod flows;
+mod report;
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
+use self::flows::{FlowScore, flow};
+use self::report::{FlowReport, Report, Score, WayReport};
 use super::arena::{Arena, Begin, KernelArena, Plan, StackArena, TwoWay, kernel_cc_like};
-use super::figures::{Rounds, Series, ratio};
 use super::flood::flood;
-use super::{Way, parse_cc};
+use super::{Way, parse_cc, parse_sched};
 use crate::failure::Failure;
 use crate::link_spec::RatedLink;
+use crate::pattern::Pattern;
 use crate::{Outcome, output, units};
 
 /// How long the cut is watched: longer than the kernel's slowest return seen so far, 1.4 s.
 const CUT: Duration = Duration::from_secs(3);
 
-/// Goodput against the sum of emulated links, and the longest pause when the fastest is cut.
+/// Goodput against the sum of emulated links, the longest pause when the fastest is cut, and how long short flows take.
 ///
 /// The stack with the kernel, and the kernel with the kernel over the same links, in alternating rounds.
 #[derive(clap::Args)]
@@ -29,12 +34,21 @@ pub(super) struct Args {
     /// The stack's congestion control, and the kernel's if it has one of that name [default: cubic].
     #[arg(long, value_name = "NAME", value_parser = parse_cc)]
     cc: Option<String>,
+    /// The stack's packet schedulers, each measured beside the kernel's, which is its default one.
+    #[arg(long = "sched", value_name = "NAME", value_delimiter = ',', default_values = ["default"], value_parser = parse_sched)]
+    scheds: Vec<String>,
     /// Measured rounds, 1 to 100.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long goodput is measured in each transfer, 1 to 600; the cut comes after it.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// How long goodput is measured in each transfer, up to 600; the cut comes after it. 0 leaves both out.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=600))]
     seconds: u64,
+    /// Short flows of each size and direction in a round, each a connection of its own, 0 to 1000.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=1_000))]
+    flows: u32,
+    /// Bytes of the short flows, with a suffix k or M of 1024; from 1 to 16M.
+    #[arg(long = "flow", value_name = "BYTES", value_delimiter = ',', default_values = ["64k", "1M"], value_parser = parse_flow)]
+    flow_bytes: Vec<usize>,
     /// What the links' losses follow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -43,48 +57,13 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The JSON object.
-#[derive(Serialize)]
-struct Report {
-    links: Vec<LinkReport>,
-    link_sum_mbps: f64,
-    cc: String,
-    kernel_cc: String,
-    rounds: u32,
-    seconds: u64,
-    up: Figure,
-    down: Figure,
-}
-
-#[derive(Serialize)]
-struct LinkReport {
-    rate_mbps: f64,
-    delay_ms: f64,
-    loss_percent: f64,
-}
-
-#[derive(Serialize)]
-struct Figure {
-    polytcp: Contestant,
-    kernel: Contestant,
-    /// Of the goodputs' medians.
-    ratio: f64,
-}
-
-#[derive(Serialize)]
-struct Contestant {
-    goodput_mbps: Series,
-    /// The median's part of the links' sum.
-    share_of_sum: f64,
-    /// Up to 3 s, which is how long the cut is watched.
-    longest_pause_ms: Series,
-}
-
-/// The rounds of one contestant in one direction.
-#[derive(Default)]
-struct Score {
-    goodput: Rounds,
-    pause: Rounds,
+fn parse_flow(text: &str) -> Result<usize, String> {
+    let size = units::parse_size(text)?;
+    if (1..=16 << 20).contains(&size) {
+        Ok(size as usize)
+    } else {
+        Err("a short flow has 1 to 16M".to_owned())
+    }
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -92,68 +71,111 @@ pub(super) fn run(args: &Args) -> Outcome {
         return Err(Failure::setup("a comparison needs 2 to 8 links: give --link once for each"));
     }
     let links: Vec<_> = args.links.iter().map(|link| TwoWay::from(link.config)).collect();
-    let reports: Vec<_> = args.links.iter().map(LinkReport::of).collect();
-    let sum = reports.iter().map(|link| link.rate_mbps).sum::<f64>();
-    let fastest = (0..links.len())
-        .max_by_key(|index| args.links[*index].rate_bits_per_sec)
-        .expect("there are two links or more");
-    let cc = args.cc.as_deref().unwrap_or("cubic");
-    let kernel_cc = kernel_cc_like(cc)?;
-    let mut scores: [[Score; 2]; 2] = Default::default();
+    let kernel_cc = kernel_cc_like(args.cc.as_deref().unwrap_or("cubic"))?;
+    let bench = Bench { args, links, kernel_cc };
+    let sum = args.links.iter().map(|link| link.rate_bits_per_sec.get() as f64 / 1e6).sum::<f64>();
+    let contestants = args.scheds.len() + 1;
+    let mut floods = Way::BOTH.map(|_| Score::of(contestants));
+    let mut flows: Vec<_> = Way::BOTH
+        .into_iter()
+        .flat_map(|way| args.flow_bytes.iter().map(move |bytes| (way, *bytes)))
+        .map(|(way, bytes)| (way, bytes, (0..contestants).map(|_| FlowScore::default()).collect::<Vec<_>>()))
+        .collect();
     for round in 1..=args.rounds {
-        let seed = args.seed.wrapping_add(u64::from(round) << 8);
-        let mut told = Vec::new();
-        for (column, way) in Way::BOTH.into_iter().enumerate() {
-            // New hosts each time: the kernel remembers what it has seen of a peer.
-            let plan =
-                Plan { links: &links, seed, cc: args.cc.as_deref(), kernel_cc: &kernel_cc, capture: None };
-            let (stack, kernels) = (StackArena::emulated(&plan)?, KernelArena::emulated(&plan)?);
-            let arenas: [&dyn Arena; 2] = [&stack, &kernels];
-            for (row, arena) in arenas.into_iter().enumerate() {
-                let (goodput, pause) = measure(arena, way, fastest, args.seconds)?;
-                scores[row][column].goodput.add(goodput);
-                scores[row][column].pause.add(units::millis(pause));
-                let (name, pause) = (arena.name(), units::millis(pause));
-                told.push(format!("{name} {way} {goodput:.1} Mbit/s pause {pause:.0} ms"));
-            }
+        for (way, scores) in Way::BOTH.into_iter().zip(&mut floods) {
+            bench.flood_round(round, way, scores)?;
         }
-        if !args.json {
-            output::line(&format!("round {round}: {}", told.join(", ")));
-        }
+        bench.flow_round(round, &mut flows)?;
     }
-    let [[stack_up, stack_down], [kernel_up, kernel_down]] = &scores;
+    let ways = floods.map(|scores| (args.seconds > 0).then(|| WayReport::new(&args.scheds, &scores, sum)));
+    let flows = if args.flows == 0 { Vec::new() } else { flows };
+    let flows = flows.iter().map(|(way, bytes, scores)| FlowReport::new(*way, *bytes, &args.scheds, scores));
+    let report = Report::new(args, &bench.kernel_cc, sum, ways, flows.collect());
     if args.json {
-        return output::json(&Report {
-            links: reports,
-            link_sum_mbps: units::rounded(sum),
-            cc: cc.to_owned(),
-            kernel_cc,
-            rounds: args.rounds,
-            seconds: args.seconds,
-            up: Figure::new(stack_up, kernel_up, sum),
-            down: Figure::new(stack_down, kernel_down, sum),
-        });
+        return output::json(&report);
     }
-    output::line("");
-    output::line("      goodput Mbit/s (of the links' sum)            longest pause ms");
-    output::line("      polytcp          kernel           ratio       polytcp  kernel");
-    table_line("up", stack_up, kernel_up, sum);
-    table_line("down", stack_down, kernel_down, sum);
-    output::line("");
-    let links: Vec<_> = reports.iter().map(LinkReport::to_string).collect();
-    output::line(&format!(
-        "medians of {} rounds of {} s over {}; polytcp with {cc}, kernel with {kernel_cc}",
-        args.rounds,
-        args.seconds,
-        links.join(" and "),
-    ));
+    report.tell();
     Ok(())
+}
+
+/// What all rounds share.
+struct Bench<'a> {
+    args: &'a Args,
+    links: Vec<TwoWay>,
+    kernel_cc: String,
+}
+
+impl Bench<'_> {
+    /// New hosts of every contestant, the kernel's last. New each time: links are cut, and losses follow from the round.
+    fn arenas(&self, round: u32) -> Result<Vec<Box<dyn Arena>>, Failure> {
+        let plan = Plan {
+            links: &self.links,
+            seed: self.args.seed.wrapping_add(u64::from(round) << 8),
+            cc: self.args.cc.as_deref(),
+            sched: None,
+            kernel_cc: &self.kernel_cc,
+            capture: None,
+        };
+        let mut arenas: Vec<Box<dyn Arena>> = Vec::new();
+        for sched in &self.args.scheds {
+            arenas.push(Box::new(StackArena::emulated(&Plan { sched: Some(sched), ..plan })?));
+        }
+        arenas.push(Box::new(KernelArena::emulated(&plan)?));
+        Ok(arenas)
+    }
+
+    fn flood_round(&self, round: u32, way: Way, scores: &mut [Score]) -> Result<(), Failure> {
+        if self.args.seconds == 0 {
+            return Ok(());
+        }
+        let fastest = (0..self.links.len())
+            .max_by_key(|index| self.args.links[*index].rate_bits_per_sec)
+            .expect("there are two links or more");
+        let mut told = Vec::new();
+        for ((arena, score), name) in self.arenas(round)?.iter().zip(scores).zip(self.names()) {
+            let (goodput, pause) = measure(&**arena, way, fastest, self.args.seconds)?;
+            score.add(goodput, pause);
+            told.push(format!("{name} {goodput:.1} Mbit/s pause {:.0} ms", units::millis(pause)));
+        }
+        self.say(&format!("round {round} {way}: {}", told.join(", ")));
+        Ok(())
+    }
+
+    /// The contestants' flows alternate, so that what else the machine does meets them all.
+    fn flow_round(&self, round: u32, flows: &mut [(Way, usize, Vec<FlowScore>)]) -> Result<(), Failure> {
+        if self.args.flows == 0 {
+            return Ok(());
+        }
+        let (arenas, pattern) = (self.arenas(round)?, Pattern::new(1));
+        for (way, bytes, scores) in flows {
+            let mut took = vec![Vec::new(); arenas.len()];
+            for _ in 0..self.args.flows {
+                for (arena, took) in arenas.iter().zip(&mut took) {
+                    took.push(flow(&**arena, *way, *bytes, &pattern)?);
+                }
+            }
+            scores.iter_mut().zip(&took).for_each(|(score, took)| score.add(took));
+        }
+        self.say(&format!("round {round}: short flows done"));
+        Ok(())
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        let stack = self.args.scheds.iter().map(|sched| format!("polytcp {sched}"));
+        stack.chain(["kernel".to_owned()])
+    }
+
+    fn say(&self, text: &str) {
+        if !self.args.json {
+            output::line(text);
+        }
+    }
 }
 
 /// Goodput in Mbit/s, then the longest pause once the fastest link is cut.
 fn measure(arena: &dyn Arena, way: Way, fastest: usize, seconds: u64) -> Result<(f64, Duration), Failure> {
     let control = arena.link(fastest).ok_or_else(|| Failure::run("there is no link to cut"))?;
-    flood(arena, way, Begin::Joined, |watch| {
+    flood(arena, way, Begin::Joined, None, |watch| {
         let start = Instant::now();
         watch.wait(Duration::from_secs(seconds));
         let goodput = units::mbps(watch.flow.received(), start.elapsed());
@@ -162,73 +184,4 @@ fn measure(arena: &dyn Arena, way: Way, fastest: usize, seconds: u64) -> Result<
         watch.wait(CUT);
         (goodput, watch.flow.longest_pause_so_far(watch.outage))
     })
-}
-
-impl LinkReport {
-    fn of(link: &RatedLink) -> Self {
-        Self {
-            rate_mbps: link.rate_bits_per_sec.get() as f64 / 1e6,
-            delay_ms: units::millis(link.config.delay),
-            loss_percent: f64::from(link.config.loss.parts_per_million()) / 1e4,
-        }
-    }
-}
-
-impl std::fmt::Display for LinkReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} Mbit/s {} ms", self.rate_mbps, self.delay_ms)?;
-        if self.loss_percent > 0.0 {
-            write!(f, " {} % lost", self.loss_percent)?;
-        }
-        Ok(())
-    }
-}
-
-impl Figure {
-    fn new(stack: &Score, kernel: &Score, sum: f64) -> Self {
-        Self {
-            polytcp: Contestant::new(stack, sum),
-            kernel: Contestant::new(kernel, sum),
-            ratio: units::rounded(ratio(&stack.goodput, &kernel.goodput)),
-        }
-    }
-}
-
-impl Contestant {
-    fn new(score: &Score, sum: f64) -> Self {
-        Self {
-            goodput_mbps: score.goodput.series(),
-            share_of_sum: units::rounded(score.goodput.median() / sum),
-            longest_pause_ms: score.pause.series(),
-        }
-    }
-}
-
-fn table_line(way: &str, stack: &Score, kernel: &Score, sum: f64) {
-    let goodput = |score: &Score| {
-        let median = score.goodput.median();
-        format!("{median:.1} ({:.0} %)", median * 100.0 / sum)
-    };
-    output::line(&format!(
-        "{way:<5} {:<16} {:<16} {:<11.2} {:<8.0} {:.0}",
-        goodput(stack),
-        goodput(kernel),
-        ratio(&stack.goodput, &kernel.goodput),
-        stack.pause.median(),
-        kernel.pause.median(),
-    ));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_link_is_told_with_its_own_loss() {
-        let told = |text: &str| LinkReport::of(&text.parse().expect("well-formed"));
-        let lossy = told("rate=20mbit,delay=20ms,loss=0.5%");
-        assert_eq!(lossy.to_string(), "20 Mbit/s 20 ms 0.5 % lost");
-        assert_eq!((lossy.rate_mbps, lossy.delay_ms, lossy.loss_percent), (20.0, 20.0, 0.5));
-        assert_eq!(told("rate=10mbit,delay=50ms").to_string(), "10 Mbit/s 50 ms");
-    }
 }

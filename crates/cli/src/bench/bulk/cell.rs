@@ -53,12 +53,11 @@ impl Cell {
     /// The hosts of both contestants.
     pub(super) fn arenas(&self, cc: Option<&str>) -> Result<(StackArena, KernelArena), Failure> {
         let direct = Direct {
-            paths: self.paths,
-            mtu: self.mtu,
             family: self.family,
             checksums: self.checksums == Checksums::On,
             sockets: self.sockets,
             cc,
+            ..Direct::new(self.paths, self.mtu)
         };
         Ok((StackArena::direct(&direct)?, KernelArena::direct(&direct)?))
     }

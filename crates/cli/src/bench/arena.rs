@@ -15,7 +15,7 @@ use polytcp::io::LinkControl;
 use polytcp_lab::KernelListener;
 
 pub(super) use self::kernels::{KernelArena, kernel_cc_like};
-pub(super) use self::opening::{accept, greet};
+pub(super) use self::opening::{STALL_MAX, accept, await_joined, greet, listen};
 pub(super) use self::plan::{Direct, Family, KERNEL_CC, Plan, Sockets, TwoWay};
 pub(super) use self::stack::StackArena;
 use super::end::End;

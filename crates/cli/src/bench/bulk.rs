@@ -10,7 +10,7 @@ use self::report::Duel;
 use super::arena::{Arena, Begin, Family, Sockets};
 use super::cores::Pinning;
 use super::pump::{Check, Course, Load, Measured, transfer};
-use super::{Peer, parse_cc};
+use super::{Peer, parse_cc, rivals};
 use crate::failure::Failure;
 use crate::pattern::Pattern;
 use crate::{Outcome, output, units};
@@ -47,6 +47,7 @@ pub(super) struct Args {
     unpinned: bool,
     /// Bytes of one transfer, with a suffix k, M or G of 1024; from 1M to 64G.
     #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = parse_size)]
+    #[arg(default_value_if("peer", "mptcp-rs", "128M"))]
     size: u64,
     /// Bytes of one write of the sender, with a suffix k, M or G of 1024; from 1 to 1M.
     #[arg(long, value_name = "BYTES", default_value = "256k", value_parser = parse_write)]
@@ -60,6 +61,37 @@ pub(super) struct Args {
     /// Prints one JSON object to stdout and nothing else.
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// What a rival is measured with, where one is asked for.
+    ///
+    /// # Errors
+    /// When more is asked for than one combination of paths and MTU, or what rivals do not have.
+    pub(super) fn contest(&self) -> Result<Option<rivals::Plan>, Failure> {
+        let Some(rival) = self.peer.rival() else { return Ok(None) };
+        let plain = self.family == [Family::Ipv4]
+            && self.checksums == [Checksums::Off]
+            && self.sockets == [Sockets::Blocking]
+            && self.connections == [1]
+            && self.way == [Course::Up, Course::Down]
+            && !self.unpinned;
+        let (&[paths], &[mtu], true) = (&self.paths[..], &self.mtu[..], plain) else {
+            return Err(Failure::setup(
+                "beside another stack there is one number of --paths and one --mtu, and no --family, --checksums, --sockets, \
+                 --connections, --way or --unpinned",
+            ));
+        };
+        Ok(Some(rivals::Plan {
+            rival,
+            paths,
+            mtu,
+            load: Load { size: self.size, write_bytes: self.write, check: Check::LengthOnly },
+            cc: self.cc.clone(),
+            rounds: self.rounds,
+            output: if self.json { rivals::Output::Json } else { rivals::Output::Table },
+        }))
+    }
 }
 
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {

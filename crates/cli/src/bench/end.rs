@@ -21,27 +21,37 @@ pub(super) trait End: Send + Sync {
 /// By a thread that blocks.
 impl End for Box<dyn Duplex> {
     fn send_pattern(&self, load: Load, pattern: &Arc<Pattern>) -> io::Result<()> {
-        let mut sent = 0;
-        while let Some(piece) = load.piece(pattern, sent) {
-            self.send_all(piece)?;
-            sent += piece.len() as u64;
-        }
-        self.finish()
+        send(&**self, load, pattern)
     }
 
     fn receive_pattern(&self, load: Load, pattern: &Arc<Pattern>) -> io::Result<Reception> {
-        let mut receiver = Receiver::new(load);
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let len = self.receive(&mut piece)?;
-            if let Some(reception) = receiver.take(&piece[..len], pattern)? {
-                return Ok(reception);
-            }
-        }
+        receive(&**self, load, pattern)
     }
 
     fn end(&self) -> io::Result<()> {
         self.finish()
+    }
+}
+
+/// Sends a load, and ends the direction.
+pub(super) fn send(stream: &dyn Duplex, load: Load, pattern: &Pattern) -> io::Result<()> {
+    let mut sent = 0;
+    while let Some(piece) = load.piece(pattern, sent) {
+        stream.send_all(piece)?;
+        sent += piece.len() as u64;
+    }
+    stream.finish()
+}
+
+/// Receives a load and the end of the direction.
+pub(super) fn receive(stream: &dyn Duplex, load: Load, pattern: &Pattern) -> io::Result<Reception> {
+    let mut receiver = Receiver::new(load);
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let len = stream.receive(&mut piece)?;
+        if let Some(reception) = receiver.take(&piece[..len], pattern)? {
+            return Ok(reception);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`arena`]: the hosts that compete, and their connections.
 //! - [`end`]: what carries a load, and [`tasks`]: the same in an asynchronous runtime.
 //! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`ping`]: small exchanges.
+//! - [`rivals`]: other user-space stacks beside this one.
 //! - [`cores`]: which thread runs where.
 //! - [`figures`], [`samples`]: medians, percentiles and ratios, for people and as JSON.
 
@@ -22,6 +23,7 @@ mod latency;
 mod paths;
 mod ping;
 mod pump;
+mod rivals;
 mod samples;
 mod tasks;
 
@@ -32,13 +34,15 @@ use polytcp_proto::sched;
 use polytcp_proto::tcp::cc;
 use serde::Serialize;
 
+use self::rivals::Rival;
 use crate::{Outcome, lab};
 
 /// The stack and the kernel side by side: throughput, latency, many connections, behaviour over slow links.
 ///
 /// Without a subcommand: uploads and downloads between the stack and the kernel over TUN devices, and the same
 /// bytes from kernel to kernel over veth pairs, in alternating rounds. The stack's threads are on one
-/// core and the peer on another; every kernel socket uses cubic.
+/// core and the peer on another; every kernel socket uses cubic. With `--peer smoltcp` or `mptcp-rs` the other
+/// contestant is that stack, in place of the kernel: a process of its own that is built from source first.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -46,6 +50,8 @@ pub(crate) struct Args {
     kind: Option<Kind>,
     #[command(flatten)]
     bulk: bulk::Args,
+    #[command(flatten)]
+    rivals: rivals::Args,
 }
 
 #[derive(Subcommand)]
@@ -59,10 +65,24 @@ enum Kind {
 
 /// Whom the stack is measured with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Peer {
     /// The Linux kernel, in a network namespace of its own.
     Linux,
+    /// smoltcp, beside the stack: both with a kernel over TUN devices. Plain TCP.
+    Smoltcp,
+    /// mptcp-rs, beside the stack: both with a kernel over TUN devices. MPTCP.
+    MptcpRs,
+}
+
+impl Peer {
+    fn rival(self) -> Option<Rival> {
+        match self {
+            Self::Linux => None,
+            Self::Smoltcp => Some(Rival::Smoltcp),
+            Self::MptcpRs => Some(Rival::MptcpRs),
+        }
+    }
 }
 
 /// Which way the data goes: up is from the client, which is the stack, to the server.
@@ -86,6 +106,11 @@ impl fmt::Display for Way {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    if args.kind.is_none()
+        && let Some(plan) = args.bulk.contest()?
+    {
+        return rivals::run(&args.rivals, &plan);
+    }
     if !matches!(args.kind, Some(Kind::Core(_))) {
         lab::require()?;
     }

@@ -70,13 +70,20 @@ pub(super) struct Load {
     pub(super) check: Check,
 }
 
+impl Load {
+    /// Nothing: only the end of the direction.
+    pub(super) fn none(self) -> Self {
+        Self { size: 0, ..self }
+    }
+}
+
 /// What a transfer took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
     /// All that was carried.
     pub(super) octets: u64,
     /// From the first write to the last end of a stream at its receiver.
-    elapsed: Duration,
+    pub(super) elapsed: Duration,
     /// Processor time of the whole process without the server's threads.
     pub(super) client_cpu: Duration,
     /// How long a receiver waited for data, after its first octets.
@@ -143,7 +150,7 @@ pub(super) fn transfer(
         // The other direction of a connection that carries one only.
         match (course, sends) {
             (Course::Both, _) => {}
-            (_, true) => _ = stream.receive_pattern(Load { size: 0, ..load }, pattern).map_err(failed)?,
+            (_, true) => _ = stream.receive_pattern(load.none(), pattern).map_err(failed)?,
             (_, false) => stream.end().map_err(failed)?,
         }
         let server_cpu = if side == Side::Server { thread_time() - cpu } else { Duration::ZERO };

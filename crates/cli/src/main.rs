@@ -40,7 +40,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Nc(nc::Args),
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     Sim(sim::Args),
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct DeviceSlot {
     ring: Mutex<VecDeque<Transmit>>,
     /// Packets in the ring and in the hands of the drainer.
     waiting: AtomicUsize,
+    /// Packets sent since the device was read.
+    unanswered: AtomicUsize,
     /// Held by the drainer: what it took out of the ring and has not sent yet.
     draining: Mutex<VecDeque<Transmit>>,
     busy: AtomicBool,
@@ -68,6 +70,7 @@ impl DeviceSlot {
             device,
             ring: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
             draining: Mutex::default(),
             busy: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -79,6 +82,11 @@ impl DeviceSlot {
     /// True when the host should not be asked for more: the ring is long and will be drained.
     pub(crate) fn is_full(&self) -> bool {
         !self.busy.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) >= RING_PACKETS_FULL
+    }
+
+    /// Packets sent since the device was read.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
     }
 
     /// True once the device has failed for good.
@@ -135,7 +143,10 @@ impl DeviceSlot {
             }
             *budget -= 1;
             match self.device.send(now, packet) {
-                Ok(SendOutcome::Sent) => count(&self.counters.packets_sent),
+                Ok(SendOutcome::Sent) => {
+                    count(&self.counters.packets_sent);
+                    self.unanswered.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok(SendOutcome::Busy) => {
                     count(&self.counters.times_busy);
                     self.busy.store(true, Ordering::Relaxed);
@@ -156,6 +167,7 @@ impl DeviceSlot {
     /// Reads up to `budget` packets into `out`.
     pub(crate) fn receive(&self, now: Instant, budget: usize, pool: &mut RxPool, out: &mut Vec<Received>) {
         let before = out.len();
+        self.unanswered.store(0, Ordering::Relaxed);
         let result =
             self.device.advance(now).and_then(|()| self.device.receive(now, budget, pool, out).map(|_| ()));
         if let Err(error) = result {

@@ -1,14 +1,14 @@
 //! Driving: one round of a stack, and the thread that does rounds for ever.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use polytcp_io::{RxPool, monotonic_now};
 use polytcp_proto::host::LinkState;
 use polytcp_proto::packet::{InterfaceId, Received};
 use polytcp_proto::time::{Duration, Instant};
 
+use crate::busy_callers::CallerWatch;
 use crate::device_slot::DeviceSlot;
 use crate::reactor::Wakeup;
 use crate::shared::Shared;
@@ -39,7 +39,28 @@ impl Shared {
     fn round(&self, wakeup: &Wakeup) -> usize {
         self.rounds.fetch_add(1, Ordering::Relaxed);
         let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        self.receive(&mut driver, wakeup);
+        let now = monotonic_now();
+        let readable = wakeup.devices().filter_map(|index| self.slots.get(index));
+        let due = self.slots.iter().filter(|slot| is_due(slot, now));
+        self.receive(&mut driver, now, readable.chain(due));
+        self.handle(driver)
+    }
+
+    /// Reads `slots` into the driver's batch.
+    pub(crate) fn receive<'a>(
+        &self,
+        driver: &mut Driver,
+        now: Instant,
+        slots: impl Iterator<Item = &'a DeviceSlot>,
+    ) {
+        for slot in slots.filter(|slot| !slot.is_gone()) {
+            slot.receive(now, PACKETS_PER_ROUND, &mut driver.pool, &mut driver.received);
+            driver.batch.extend(driver.received.drain(..).map(|packet| (slot.interface, packet)));
+        }
+    }
+
+    /// Hands what was received to the host, and sends what it says. Returns how many packets it were.
+    pub(crate) fn handle(&self, mut driver: MutexGuard<'_, Driver>) -> usize {
         let packets = driver.batch.len();
 
         let mut gone = Vec::new();
@@ -61,18 +82,6 @@ impl Shared {
         }
         packets
     }
-
-    fn receive(&self, driver: &mut Driver, wakeup: &Wakeup) {
-        let now = monotonic_now();
-        let readable = wakeup.devices().filter_map(|index| self.slots.get(index));
-        for slot in readable.chain(self.slots.iter().filter(|slot| is_due(slot, now))) {
-            if slot.is_gone() {
-                continue;
-            }
-            slot.receive(now, PACKETS_PER_ROUND, &mut driver.pool, &mut driver.received);
-            driver.batch.extend(driver.received.drain(..).map(|packet| (slot.interface, packet)));
-        }
-    }
 }
 
 fn is_due(slot: &DeviceSlot, now: Instant) -> bool {
@@ -84,6 +93,7 @@ fn is_due(slot: &DeviceSlot, now: Instant) -> bool {
 pub(crate) fn run(shared: &Arc<Shared>, linger: Duration) {
     let _guard = FailureGuard(shared);
     let mut wakeup = Wakeup::default();
+    let mut callers = CallerWatch::default();
     let mut linger_until = None;
     loop {
         let stopping = shared.stopping.load(Ordering::SeqCst);
@@ -97,7 +107,7 @@ pub(crate) fn run(shared: &Arc<Shared>, linger: Duration) {
             }
         }
         let until = stopping.then(|| monotonic_now() + LINGER_CHECK);
-        if let Err(error) = shared.turn(&mut wakeup, until) {
+        if let Err(error) = shared.turn_beside_callers(&mut wakeup, &mut callers, until) {
             tracing::error!(%error, "engine cannot wait");
             shared.fail();
             return;

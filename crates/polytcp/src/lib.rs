@@ -56,7 +56,7 @@
 //! - `block`: the memory that writes are copied into.
 //! - `shared`: the lock, the one way to the host, and what is done after the lock.
 //! - `engine`: a round, and the thread that does rounds. `reactor`: what it sleeps on.
-//! - `drive`: who drives a stack without that thread.
+//! - `drive`: who drives a stack without that thread. `busy_callers`: who does while calls send a lot.
 //! - `device_slot`: a device and its transmit ring.
 //! - `waiters`, `registration`, `parker`: who waits, how he is entered, and how a thread sleeps.
 #![forbid(unsafe_code)]
@@ -67,6 +67,7 @@ mod async_io;
 mod block;
 pub mod blocking;
 mod builder;
+mod busy_callers;
 mod device_slot;
 mod drive;
 mod engine;

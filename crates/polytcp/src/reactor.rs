@@ -4,6 +4,8 @@
 //! with a new deadline costs one `timerfd_settime` and wakes nobody. It is never moved back: a
 //! deadline that went away costs one wake-up for nothing, which is cheaper than a system call for
 //! every acknowledgement that pushes a retransmission timeout further.
+//!
+//! A second set has the timer and the doorbell only: for an engine whose devices others read meanwhile.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -21,6 +23,8 @@ use rustix::time::{
 /// See the module.
 pub(crate) struct Reactor {
     epoll: OwnedFd,
+    /// Without the devices.
+    quiet: OwnedFd,
     timer: OwnedFd,
     doorbell: OwnedFd,
     /// When the timer fires, in nanoseconds; `u64::MAX` when it does not. Written under `moving` only.
@@ -55,6 +59,7 @@ impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let reactor = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            quiet: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?,
             doorbell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             alarm_at: AtomicU64::new(u64::MAX),
@@ -62,8 +67,10 @@ impl Reactor {
         };
         // Edge-triggered: each expiry and each ring is one event, and nobody has to read them back.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&reactor.epoll, &reactor.timer, epoll::EventData::new_u64(ALARM), edge)?;
-        epoll::add(&reactor.epoll, &reactor.doorbell, epoll::EventData::new_u64(DOORBELL), edge)?;
+        for set in [&reactor.epoll, &reactor.quiet] {
+            epoll::add(set, &reactor.timer, epoll::EventData::new_u64(ALARM), edge)?;
+            epoll::add(set, &reactor.doorbell, epoll::EventData::new_u64(DOORBELL), edge)?;
+        }
         Ok(reactor)
     }
 
@@ -84,6 +91,15 @@ impl Reactor {
     ///
     /// The one who is woken owns what woke him: he must do a round, which sets the next alarm.
     pub(crate) fn wait(&self, wakeup: &mut Wakeup, until: Option<Instant>) -> io::Result<()> {
+        self.wait_on(&self.epoll, wakeup, until)
+    }
+
+    /// The same without the devices: they do not end the sleep.
+    pub(crate) fn wait_quietly(&self, wakeup: &mut Wakeup, until: Instant) -> io::Result<()> {
+        self.wait_on(&self.quiet, wakeup, Some(until))
+    }
+
+    fn wait_on(&self, set: &OwnedFd, wakeup: &mut Wakeup, until: Option<Instant>) -> io::Result<()> {
         wakeup.events.clear();
         wakeup.events.reserve(EVENTS_MAX);
         let timeout = until.map(|until| {
@@ -100,7 +116,7 @@ impl Reactor {
         {
             self.alarm_by(until);
         }
-        match epoll::wait(&self.epoll, spare_capacity(&mut wakeup.events), timeout.as_ref()) {
+        match epoll::wait(set, spare_capacity(&mut wakeup.events), timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -56,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) leadership: Option<Leadership>,
     /// Rounds done so far.
     pub(crate) rounds: AtomicU64,
+    /// Packets that calls, not rounds, had to send.
+    pub(crate) sent_by_calls: AtomicU64,
+    /// The engine sleeps without looking at the devices.
+    pub(crate) engine_is_quiet: AtomicBool,
 }
 
 /// Where the host's outputs go under the lock: to the rings, and to those who are to be woken after it.
@@ -64,6 +68,7 @@ struct Outlet<'a> {
     waiters: &'a mut Waiters,
     subscribers: &'a mut Subscribers,
     wakers: Vec<Waker>,
+    packets: u64,
 }
 
 impl drive::Outputs for Outlet<'_> {
@@ -72,6 +77,7 @@ impl drive::Outputs for Outlet<'_> {
     }
 
     fn transmit(&mut self, packet: Transmit) {
+        self.packets += 1;
         match self.slots.get(packet.interface.0 as usize) {
             Some(slot) => slot.push(packet),
             None => debug_assert!(false, "the host named {:?}, which has no device", packet.interface),
@@ -92,6 +98,10 @@ impl drive::Outputs for Outlet<'_> {
 pub(crate) struct After {
     wakers: Vec<Waker>,
     alarm: Option<Instant>,
+    /// How many were put into the rings.
+    packets: u64,
+    /// Somebody waits for a socket.
+    awaited: bool,
 }
 
 impl Shared {
@@ -114,6 +124,8 @@ impl Shared {
             blocks: BlockPool::default(),
             leadership,
             rounds: AtomicU64::new(0),
+            sent_by_calls: AtomicU64::new(0),
+            engine_is_quiet: AtomicBool::new(false),
         }
     }
 
@@ -125,7 +137,9 @@ impl Shared {
         let result = call(&mut core, now);
         let after = self.settle(&mut core, now);
         drop(core);
+        self.sent_by_calls.fetch_add(after.packets, Ordering::Relaxed);
         self.finish(after, now);
+        self.take_answers();
         result
     }
 
@@ -192,9 +206,9 @@ impl Shared {
         drive: impl FnOnce(&mut Host, &mut Outlet<'_>) -> drive::Settled,
     ) -> After {
         let Core { host, waiters, subscribers } = &mut *core;
-        let mut outlet = Outlet { slots: &self.slots, waiters, subscribers, wakers: Vec::new() };
+        let mut outlet = Outlet { slots: &self.slots, waiters, subscribers, wakers: Vec::new(), packets: 0 };
         let settled = drive(host, &mut outlet);
-        let mut wakers = outlet.wakers;
+        let Outlet { packets, mut wakers, .. } = outlet;
         if settled.held_back {
             self.held_back.store(true, Ordering::Release);
         }
@@ -203,13 +217,16 @@ impl Shared {
         }
         // Compared under the lock: see `Reactor::alarm_at`.
         let alarm = settled.deadline.filter(|deadline| *deadline < self.reactor.alarm_at());
-        After { wakers, alarm }
+        After { wakers, alarm, packets, awaited: core.waiters.is_anyone_waiting() }
     }
 
     /// Does what had to wait for the lock to be free. Wakes first: a woken thread works on while this
     /// one makes the system calls.
     pub(crate) fn finish(&self, after: After, now: Instant) {
         self.wake(after.wakers);
+        if after.awaited && self.engine_is_quiet.swap(false, Ordering::SeqCst) {
+            self.reactor.ring();
+        }
         for slot in &self.slots {
             match slot.drain(now) {
                 Drained::Done => {}

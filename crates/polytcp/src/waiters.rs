@@ -64,6 +64,8 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Waiters {
     sockets: HashMap<Source, Entry>,
+    /// Waiters in all lists together.
+    count: usize,
 }
 
 impl Waiters {
@@ -75,6 +77,7 @@ impl Waiters {
     /// Drops the list of `source`, and returns its waiters for the caller to wake after the lock.
     pub(crate) fn close(&mut self, source: Source) -> Vec<Waker> {
         let list = self.sockets.remove(&source).map(|entry| entry.list).unwrap_or_default();
+        self.count -= list.len();
         list.into_iter().map(|waiter| waiter.waker).collect()
     }
 
@@ -100,6 +103,7 @@ impl Waiters {
             }
             None => {
                 list.push(Waiter { key, interest, waker: waker.clone() });
+                self.count += 1;
                 None
             }
         }
@@ -110,6 +114,7 @@ impl Waiters {
     pub(crate) fn remove(&mut self, source: Source, key: WaiterKey) -> Option<Waker> {
         let list = &mut self.sockets.get_mut(&source)?.list;
         let at = list.iter().position(|waiter| waiter.key == key)?;
+        self.count -= 1;
         Some(list.swap_remove(at).waker)
     }
 
@@ -121,14 +126,14 @@ impl Waiters {
                 entry.edges += 1;
                 if !entry.list.is_empty() {
                     let readiness = host.readiness(id);
-                    entry.take(|waiter| waiter.interest.is_met_by(&readiness), out);
+                    self.count -= entry.take(|waiter| waiter.interest.is_met_by(&readiness), out);
                 }
             }
             Event::Incoming(id) => {
                 let Some(entry) = self.sockets.get_mut(&Source::Listener(id)) else { return };
                 entry.edges += 1;
                 // All of them: one alone might be going away, and then nobody would come.
-                entry.take(|_| true, out);
+                self.count -= entry.take(|_| true, out);
             }
         }
     }
@@ -137,15 +142,20 @@ impl Waiters {
     pub(crate) fn take_all(&mut self, source: Source, out: &mut Vec<Waker>) {
         if let Some(entry) = self.sockets.get_mut(&source) {
             entry.edges += 1;
-            entry.take(|_| true, out);
+            self.count -= entry.take(|_| true, out);
         }
     }
 
     /// Moves the wakers of all sockets to `out`.
     pub(crate) fn take_everyone(&mut self, out: &mut Vec<Waker>) {
         for entry in self.sockets.values_mut() {
-            entry.take(|_| true, out);
+            self.count -= entry.take(|_| true, out);
         }
+    }
+
+    /// True when somebody waits for any socket.
+    pub(crate) fn is_anyone_waiting(&self) -> bool {
+        self.count > 0
     }
 
     /// True when somebody waits for `source`.
@@ -160,8 +170,11 @@ impl Waiters {
 }
 
 impl Entry {
-    fn take(&mut self, concerned: impl Fn(&Waiter) -> bool, out: &mut Vec<Waker>) {
+    /// Returns how many were taken.
+    fn take(&mut self, concerned: impl Fn(&Waiter) -> bool, out: &mut Vec<Waker>) -> usize {
+        let before = out.len();
         out.extend(self.list.extract_if(.., |waiter| concerned(waiter)).map(|waiter| waiter.waker));
+        out.len() - before
     }
 }
 

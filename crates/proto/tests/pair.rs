@@ -543,7 +543,7 @@ fn small_writes_gather_and_leave_in_time() {
     at += mss + gathered;
     let mut received = 100_000;
     // One way, the gathering, and little more.
-    assert!(world.run_until(ms(11), |w| {
+    assert!(world.run_until(ms(12), |w| {
         while let Ok(ReadOutcome::Data(data)) = w.server.read(w.now, ids.1, usize::MAX) {
             check_pattern(received, &data);
             received += data.len() as u64;

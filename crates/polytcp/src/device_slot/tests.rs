@@ -165,3 +165,15 @@ fn refused_packets_are_counted_and_a_failure_is_told_once() {
     assert_eq!(read(&slot.counters.packets_refused), 2);
     assert_eq!(read(&slot.counters.packets_overflowed), 1);
 }
+
+#[test]
+fn what_was_sent_is_unanswered_until_the_device_is_read() {
+    let device = Recorder::new(Mood::Takes);
+    let slot = slot(&device);
+    (0..5).for_each(|number| slot.push(packet(number)));
+    assert_eq!(slot.unanswered(), 0);
+    assert_eq!(slot.drain(Instant::ZERO), Drained::Done);
+    assert_eq!(slot.unanswered(), 5);
+    slot.receive(Instant::ZERO, 1, &mut RxPool::new(), &mut Vec::new());
+    assert_eq!(slot.unanswered(), 0);
+}

@@ -58,7 +58,7 @@ impl Host {
             port => port,
         };
         let local = SocketAddr::new(address, port);
-        let tuple = FourTuple { local, remote };
+        let tuple = FourTuple::new(local, remote);
         if self.flows.contains_key(&tuple) {
             return Err(ConnectError::AddressInUse);
         }
@@ -103,7 +103,7 @@ impl Host {
     pub(super) fn free_port(&mut self, address: core::net::IpAddr, remote: SocketAddr) -> Option<u16> {
         let Self { ports, flows, time_wait, .. } = self;
         ports.choose(address, remote, |port| {
-            let tuple = FourTuple { local: SocketAddr::new(address, port), remote };
+            let tuple = FourTuple::new(SocketAddr::new(address, port), remote);
             !flows.contains_key(&tuple) && !time_wait.contains_key(&tuple)
         })
     }

@@ -122,7 +122,7 @@ impl Host {
         });
         if let Some(syn_ack) = syn_ack {
             self.counters.syncookies_sent += 1;
-            self.reply(interface, tuple.local, tuple.remote, &syn_ack);
+            self.reply(interface, tuple.local(), tuple.remote(), &syn_ack);
         }
     }
 
@@ -139,7 +139,7 @@ impl Host {
         if !is_third || self.config.tcp.syncookies == SynCookies::Off {
             return false;
         }
-        let Some((listener, found)) = self.listener_for(tuple.local) else { return false };
+        let Some((listener, found)) = self.listener_for(tuple.local()) else { return false };
         if found.cookie_at.is_none_or(|at| now >= at + VALID) {
             return false;
         }
@@ -177,5 +177,5 @@ impl Host {
 }
 
 fn ends(tuple: FourTuple) -> Ends {
-    Ends { local: tuple.local, remote: tuple.remote }
+    Ends { local: tuple.local(), remote: tuple.remote() }
 }

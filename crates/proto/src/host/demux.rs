@@ -67,11 +67,11 @@ impl Host {
             self.counters.in_errs += 1;
             return;
         };
-        let tuple = FourTuple {
-            local: SocketAddr::new(addresses.dst(), parsed.header.dst_port),
-            remote: SocketAddr::new(addresses.src(), parsed.header.src_port),
-        };
-        if tuple.remote.port() == 0 {
+        let tuple = FourTuple::new(
+            SocketAddr::new(addresses.dst(), parsed.header.dst_port),
+            SocketAddr::new(addresses.src(), parsed.header.src_port),
+        );
+        if tuple.remote().port() == 0 {
             return;
         }
         let segment = Segment::new(&parsed, bytes.slice(parsed.payload_offset..), buffer_bytes)
@@ -136,7 +136,7 @@ impl Host {
                         entry.answer_allowed_at = now + self.config.tcp.invalid_ratelimit;
                     }
                     self.time_wait.insert(tuple, entry);
-                    self.reply(interface, tuple.local, tuple.remote, &answer);
+                    self.reply(interface, tuple.local(), tuple.remote(), &answer);
                     return;
                 }
                 TimeWaitVerdict::Reuse => {
@@ -159,7 +159,7 @@ impl Host {
     /// The reset that answers a segment for nobody (RFC 9293 §3.10.7.1).
     pub(super) fn refuse(&mut self, interface: InterfaceId, tuple: FourTuple, segment: &Segment) {
         if let Some(reset) = Outgoing::reset_for(segment) {
-            self.reply(interface, tuple.local, tuple.remote, &reset);
+            self.reply(interface, tuple.local(), tuple.remote(), &reset);
         }
     }
 
@@ -228,10 +228,10 @@ impl Host {
         if original.protocol != PROTOCOL_TCP {
             return;
         }
-        let tuple = FourTuple {
-            local: SocketAddr::new(original.addresses.src(), original.src_port),
-            remote: SocketAddr::new(original.addresses.dst(), original.dst_port),
-        };
+        let tuple = FourTuple::new(
+            SocketAddr::new(original.addresses.src(), original.src_port),
+            SocketAddr::new(original.addresses.dst(), original.dst_port),
+        );
         let (Some(FlowRef::Subflow { connection: id, subflow })
         | Some(FlowRef::Unconfirmed { connection: id, subflow })) = self.flows.get(&tuple).copied()
         else {
@@ -240,7 +240,7 @@ impl Host {
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
         let learnt = connection.handle_icmp_error(&mut ctx, subflow, kind, SeqNum(original.seq));
         if let Some(mtu) = learnt {
-            self.path_mtus.learn(now, tuple.remote.ip(), mtu, self.config.tcp.mtu_expires);
+            self.path_mtus.learn(now, tuple.remote().ip(), mtu, self.config.tcp.mtu_expires);
         }
         self.touch(now, id);
     }

@@ -62,8 +62,8 @@ impl FastOpenKeys {
 fn cookie_of(key: &[u8; 32], tuple: FourTuple) -> [u8; COOKIE_BYTES] {
     let digest = Sha256::new()
         .chain_update(key)
-        .chain_update(fixed_octets(tuple.remote.ip()))
-        .chain_update(fixed_octets(tuple.local.ip()))
+        .chain_update(fixed_octets(tuple.remote().ip()))
+        .chain_update(fixed_octets(tuple.local().ip()))
         .finalize();
     core::array::from_fn(|i| digest[i])
 }
@@ -154,8 +154,8 @@ impl Host {
             mode: if key.is_some() { Mode::Mptcp } else { Mode::Plain },
             local_key: key,
             congestion_control: &self.config.tcp.congestion_control,
-            local: tuple.local,
-            remote: tuple.remote,
+            local: tuple.local(),
+            remote: tuple.remote(),
         };
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
         let connection = Connection::new(&ctx, &new);
@@ -217,7 +217,7 @@ impl Host {
         if segment.ack.since(first).is_none_or(|acked| acked > sent) {
             // RFC 9293 §3.10.7.4: in SYN-RECEIVED an unacceptable acknowledgement is answered with a reset.
             if let Some(reset) = Outgoing::reset_for(&segment) {
-                self.reply(interface, tuple.local, tuple.remote, &reset);
+                self.reply(interface, tuple.local(), tuple.remote(), &reset);
             }
             return;
         }

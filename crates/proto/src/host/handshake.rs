@@ -21,13 +21,13 @@ impl Host {
     pub(super) fn offer(&self, interface: InterfaceId, tuple: FourTuple) -> Offer {
         let mtu = self.interfaces.find(interface).map_or(1280, |i| i.config.mtu);
         let tcp = &self.config.tcp;
-        let ipv6 = tuple.remote.is_ipv6();
+        let ipv6 = tuple.remote().is_ipv6();
         Offer {
             mss: emit::mss_for(mtu, ipv6),
             // The scale is said once: it has to do for what the buffer may grow to (RFC 7323 §2.2).
             window_scale: window_scale_for(tcp.recv_window_max_bytes()),
             window_bytes: tcp.recv_window_bytes(),
-            timestamp_offset: self.numbers.timestamp_offset(tuple.local, tuple.remote),
+            timestamp_offset: self.numbers.timestamp_offset(tuple.local(), tuple.remote()),
             ipv6,
             ecn: tcp.ecn,
             sack: tcp.sack,
@@ -37,7 +37,7 @@ impl Host {
 
     /// The initial sequence number of a new flow (RFC 6528).
     pub(super) fn initial_number(&self, tuple: FourTuple, now: Instant) -> SeqNum {
-        let isn = self.numbers.isn(tuple.local, tuple.remote, now);
+        let isn = self.numbers.isn(tuple.local(), tuple.remote(), now);
         if let Some(near) = self.config.tcp.isn_near_wrap_bytes {
             return SeqNum(u32::MAX - isn.0 % near);
         }

@@ -49,7 +49,7 @@ impl Host {
         }
         // Deviation: Linux says so with flag C and takes the join all the same; RFC 8684 §3.1 says that the sender
         // of C will not accept it.
-        if connection.data.deny_join_initial && tuple.local == connection.first_local {
+        if connection.data.deny_join_initial && tuple.local() == connection.first_local {
             self.counters.mp_join_rejected += 1;
             return Err(reset_reason::PROHIBITED);
         }
@@ -64,7 +64,7 @@ impl Host {
                 return Err(reset_reason::PROHIBITED);
             }
         }
-        let local_id = self.pm.local_id(tuple.local, first_local);
+        let local_id = self.pm.local_id(tuple.local(), first_local);
         if let Some(tenant) = self.tenant_mut(id) {
             tenant.connection.pm.on_join_begun(AddressId(address_id));
         }
@@ -73,7 +73,7 @@ impl Host {
             local_id,
             remote_id: AddressId(address_id),
             backup_peer: backup,
-            backup_local: self.pm.is_backup(tuple.local),
+            backup_local: self.pm.is_backup(tuple.local()),
             local_nonce: Nonce::random(&mut *self.secrets),
             remote_nonce: Nonce(nonce),
         })
@@ -91,7 +91,7 @@ impl Host {
         // 4 of 40 octets.
         let _ = reset.options.push(option);
         self.counters.mp_rst_tx += 1;
-        self.reply(interface, tuple.local, tuple.remote, &reset);
+        self.reply(interface, tuple.local(), tuple.remote(), &reset);
     }
 
     pub(super) fn complete_join(
@@ -143,13 +143,13 @@ impl Host {
         }
         self.counters.mp_join_ack_rx += 1;
         let is_first_port =
-            self.connection(join.connection).is_some_and(|c| c.first_local.port() == tuple.local.port());
+            self.connection(join.connection).is_some_and(|c| c.first_local.port() == tuple.local().port());
         self.counters.mp_join_port_ack_rx += u64::from(!is_first_port);
         let segment_bytes_max = self.segment_bytes_max(interface);
         let Some((connection, mut ctx)) = self.split(now, join.connection) else { return };
         let new = NewJoin {
-            local: tuple.local,
-            remote: tuple.remote,
+            local: tuple.local(),
+            remote: tuple.remote(),
             interface,
             local_id: join.local_id,
             remote_id: join.remote_id,

@@ -12,6 +12,7 @@
 //! | [`interface`] | interfaces, addresses, which one a packet leaves through |
 //! | [`socket`] | the vocabulary of the socket calls |
 //! | `calls` | the socket calls |
+//! | `four_tuple` | what names a flow |
 //! | `demux` | from a packet to its connection |
 //! | `handshake` | what handshakes begin with: options, numbers, keys |
 //! | `listener` | listeners, and which SYN one takes |
@@ -34,6 +35,7 @@ mod demux;
 pub mod drive;
 mod emit;
 mod fast_open;
+mod four_tuple;
 mod handshake;
 pub mod interface;
 mod ip_counters;
@@ -52,7 +54,7 @@ pub mod wheel;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 use crate::config::HostConfig;
 use crate::counters::Counters;
@@ -71,6 +73,7 @@ use crate::time::Instant;
 use blackhole::Blackhole;
 use cookies::JoinCookies;
 use fast_open::FastOpenKeys;
+pub(crate) use four_tuple::FourTuple;
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
 use known_servers::KnownServers;
@@ -86,13 +89,6 @@ const REPLIES_MAX: usize = 1024;
 /// Path-manager events that wait to be fetched at most; the oldest goes, as a full netlink socket loses
 /// what it cannot hold.
 const PM_EVENTS_MAX: usize = 4096;
-
-/// A pair of ends: names one TCP flow of the host.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct FourTuple {
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
-}
 
 /// Where a four-tuple leads.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +130,16 @@ struct Tenant {
     /// Its timer entries, the earliest last. One is added only when it is earlier than all, so that there
     /// are never more than the deadlines that were once in force together.
     armed: Vec<Instant>,
+}
+
+impl Tenant {
+    /// Gives back the memory of what is empty.
+    fn release_memory(&mut self) {
+        self.connection.release_memory();
+        if self.armed.is_empty() {
+            self.armed = Vec::new();
+        }
+    }
 }
 
 /// A tenant by its id, for calls that borrow more of the host beside it.
@@ -316,6 +322,9 @@ impl Host {
         let (connection, mut ctx) = self.split(now, id).expect("the tenant was there just now");
         if connection.deadline(now, ctx.config).is_some_and(|deadline| deadline <= now) {
             connection.handle_timeout(&mut ctx);
+        }
+        if let Some(tenant) = self.tenant_mut(id).filter(|tenant| tenant.connection.is_quiet()) {
+            tenant.release_memory();
         }
         self.handle_announce_timeout(now, id);
         self.touch(now, id);

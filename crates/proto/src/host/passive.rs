@@ -74,7 +74,7 @@ impl Host {
         tuple: FourTuple,
         segment: &Segment,
     ) {
-        let Some((listener, found)) = self.listener_for(tuple.local) else {
+        let Some((listener, found)) = self.listener_for(tuple.local()) else {
             self.refuse(interface, tuple, segment);
             return;
         };
@@ -202,7 +202,7 @@ impl Host {
             self.timers.schedule(deadline, TimerKey::HalfOpen(tuple));
         }
         if let Some(segment) = segment {
-            let FourTuple { local, remote } = tuple;
+            let (local, remote) = (tuple.local(), tuple.remote());
             let emission = Emission { interface, local, remote, ip: self.config.ip, segment };
             let packet = self.packet(&emission);
             self.replies.extend(packet);

@@ -1,5 +1,6 @@
 //! The path manager's decisions carried out, and what connections report on the way.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -115,7 +116,7 @@ impl Host {
                 if let Some(tenant) = self.tenant_mut(id) {
                     let state = &mut tenant.connection.pm;
                     let echoed = |a: &Announcement| a.address_id == AddressId(add.address_id);
-                    if state.announcing.as_ref().is_some_and(echoed) {
+                    if state.announcing.as_deref().is_some_and(echoed) {
                         state.announcing = None;
                     }
                 }
@@ -164,7 +165,7 @@ impl Host {
             let packet = self.packet(&emission);
             self.replies.extend(packet);
         }
-        let tuple = FourTuple { local, remote };
+        let tuple = FourTuple::new(local, remote);
         if let Some(FlowRef::Subflow { connection, subflow: held }) = self.flows.get(&tuple).copied()
             && connection == id
             && held == subflow
@@ -340,11 +341,11 @@ impl Host {
             self.counters.mp_join_syn_tx_bind_err += 1;
             return;
         };
-        let tuple = FourTuple { local: SocketAddr::new(address, port), remote };
+        let tuple = FourTuple::new(SocketAddr::new(address, port), remote);
         let iss = self.initial_number(tuple, now);
         let opening = Opening::active(now, iss, self.offer(interface, tuple));
         let nonce = Nonce::random(&mut *self.secrets);
-        let join = NewJoin { local: tuple.local, remote, interface, local_id, remote_id, backup, nonce };
+        let join = NewJoin { local: tuple.local(), remote, interface, local_id, remote_id, backup, nonce };
         let Some((connection, mut ctx)) = self.split(now, id) else { return };
         let subflow = connection.open_join(&mut ctx, opening, &join);
         self.flows.insert(tuple, FlowRef::Subflow { connection: id, subflow });
@@ -375,7 +376,7 @@ impl Host {
         let rto = connection.subflows.iter().filter_map(|s| s.flow()).map(|f| f.rtt().rto()).max();
         let wait = rto.unwrap_or(Duration::from_secs(1)).saturating_mul(1 << repeats.min(7)).min(cap);
         let again_at = (!wait.is_zero()).then_some(now + wait);
-        connection.pm.announcing = Some(Announcement { endpoint, address_id, repeats, again_at });
+        connection.pm.announcing = Some(Box::new(Announcement { endpoint, address_id, repeats, again_at }));
         if let Some(subflow) = connection.subflows.iter_mut().find(|s| s.is_usable()) {
             let fits = subflow.mp.signal(Signal::AddAddr(add));
             self.counters.add_addr_tx_drop += u64::from(!fits);
@@ -385,7 +386,9 @@ impl Host {
     pub(super) fn handle_announce_timeout(&mut self, now: Instant, id: ConnectionId) {
         let Some(tenant) = self.tenant_mut(id) else { return };
         let state = &mut tenant.connection.pm;
-        let Some(announcing) = state.announcing.filter(|a| a.again_at.is_some_and(|at| at <= now)) else {
+        let Some(announcing) =
+            state.announcing.as_deref().copied().filter(|a| a.again_at.is_some_and(|at| at <= now))
+        else {
             return;
         };
         if announcing.repeats >= ANNOUNCE_REPEATS {

@@ -63,9 +63,9 @@ impl Host {
 
     /// What the local port of a join is to its connection.
     pub(super) fn join_port(&self, connection: &Connection, tuple: FourTuple) -> JoinPort {
-        if connection.first_local.port() == tuple.local.port() {
+        if connection.first_local.port() == tuple.local().port() {
             JoinPort::First
-        } else if self.pm.has_announced(&connection.pm, tuple.local) {
+        } else if self.pm.has_announced(&connection.pm, tuple.local()) {
             JoinPort::Announced
         } else {
             JoinPort::Unknown

@@ -25,7 +25,7 @@ impl Host {
                     self.counters.tcp_ack_skipped_syn_recv += u64::from(segment.is_syn());
                 }
             }
-            OpeningVerdict::Answer(answer) => self.reply(interface, tuple.local, tuple.remote, &answer),
+            OpeningVerdict::Answer(answer) => self.reply(interface, tuple.local(), tuple.remote(), &answer),
             OpeningVerdict::Refused => {
                 self.counters.attempt_fails += 1;
                 self.counters.embryonic_rsts += 1;
@@ -130,8 +130,8 @@ impl Host {
             mode: if remote.is_some() { Mode::Mptcp } else { Mode::Plain },
             local_key,
             congestion_control: &self.config.tcp.congestion_control,
-            local: tuple.local,
-            remote: tuple.remote,
+            local: tuple.local(),
+            remote: tuple.remote(),
         };
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
         let connection = Connection::new(&ctx, &new);

@@ -1,5 +1,7 @@
 //! What the application does with a connection, and what the connection tells of itself.
 
+use alloc::boxed::Box;
+
 use super::connection::{Connection, Ctx, Stage};
 use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::Piece;
@@ -121,7 +123,7 @@ impl Connection {
 
     /// Sets `SO_KEEPALIVE` and what belongs to it.
     pub(crate) fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
-        self.keepalive = keepalive;
+        self.keepalive = keepalive.map(Box::new);
         for flow in self.subflows.iter_mut().filter_map(Subflow::flow_mut) {
             flow.set_keepalive(keepalive);
         }
@@ -180,14 +182,14 @@ impl Connection {
             send_buffer_bytes: buffer.limit_bytes(),
             recv_buffer_used: self.data.rcv.held_bytes(),
             recv_buffer_bytes: self.data.rcv.limit_bytes() as usize,
-            closed_subflows: self.closed_totals,
+            closed_subflows: self.closed.as_ref().map(|closed| closed.totals).unwrap_or_default(),
         }
     }
 
     /// What each subflow tells of itself, and the latest closed ones as they ended; in order of creation.
     pub(crate) fn subflow_infos(&self) -> Subflows {
-        let mut infos: Subflows =
-            self.closed.iter().cloned().chain(self.subflows.iter().map(subflow_info)).collect();
+        let closed = self.closed.iter().flat_map(|closed| &closed.latest);
+        let mut infos: Subflows = closed.cloned().chain(self.subflows.iter().map(subflow_info)).collect();
         infos.sort_by_key(|info| info.id);
         infos
     }

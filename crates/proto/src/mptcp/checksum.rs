@@ -72,6 +72,11 @@ impl Unverified {
         self.pieces.pop()
     }
 
+    /// Nothing waits for the rest of its mapping.
+    pub fn is_empty(&self) -> bool {
+        self.taken == 0 && self.pieces.len_bytes() == 0
+    }
+
     /// Memory held, in octets.
     pub fn held_bytes(&self) -> usize {
         self.pieces.pinned_bytes()

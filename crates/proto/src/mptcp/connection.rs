@@ -207,7 +207,7 @@ pub struct Connection {
     pub(super) nodelay: bool,
     /// `TCP_USER_TIMEOUT`.
     pub(super) user_timeout: Option<Duration>,
-    pub(super) keepalive: Option<Keepalive>,
+    pub(super) keepalive: Option<Box<Keepalive>>,
     pub(super) ip: IpFields,
     /// Closing means aborting (`SO_LINGER` with zero).
     pub(super) abort_on_close: bool,
@@ -218,9 +218,8 @@ pub struct Connection {
     pub(super) pending: VecDeque<Emission>,
     pub(crate) notices: VecDeque<Notice>,
     pub(super) timing: Timing,
-    pub(super) closed_totals: ClosedTotals,
-    /// The latest closed subflows, as they ended.
-    pub(super) closed: VecDeque<SubflowInfo>,
+    /// What is told of subflows that are gone, once there are any.
+    pub(super) closed: Option<Box<Closed>>,
     /// Where the next help for a blocking head begins; what lies before was sent again already.
     pub(super) helped_to: Option<Dsn>,
     pub(super) tuning: Tuning,
@@ -228,6 +227,14 @@ pub struct Connection {
     pub(crate) pm: crate::pm::kernel::ConnectionState,
     /// What the owner told the application last, so that it can tell changes.
     pub(crate) reported: Readiness,
+}
+
+/// Subflows that are gone.
+#[derive(Default)]
+pub(super) struct Closed {
+    pub(super) totals: ClosedTotals,
+    /// The latest, as they ended.
+    pub(super) latest: VecDeque<SubflowInfo>,
 }
 
 /// Small writes gather.
@@ -305,7 +312,7 @@ impl Connection {
             views: Vec::new(),
             nodelay: false,
             user_timeout: None,
-            keepalive: ctx.config.tcp.keepalive(),
+            keepalive: ctx.config.tcp.keepalive().map(Box::new),
             ip: ctx.config.ip,
             abort_on_close: false,
             first_data: Bytes::new(),
@@ -326,8 +333,7 @@ impl Connection {
                 heard: false,
                 unheard: 0,
             },
-            closed_totals: ClosedTotals::default(),
-            closed: VecDeque::new(),
+            closed: None,
             helped_to: None,
             tuning: Tuning::new(&ctx.config.tcp),
             pm: crate::pm::kernel::ConnectionState::default(),
@@ -372,6 +378,8 @@ impl Connection {
     ) -> u32 {
         let id = self.next_subflow_id;
         self.next_subflow_id += 1;
+        // Most connections keep the subflows that they begin with.
+        self.subflows.reserve_exact(1);
         self.subflows.push(Subflow { id, local, remote, interface, phase, mp });
         self.scheduler.on_subflows_changed();
         self.timing.bare_since = None;
@@ -384,7 +392,7 @@ impl Connection {
         let mut flow = SubflowFlow::new(now, agreed, params);
         flow.set_window_is_shared(self.data.mode == Mode::Mptcp);
         flow.set_user_timeout(self.flow_user_timeout());
-        flow.set_keepalive(self.keepalive);
+        flow.set_keepalive(self.keepalive.as_deref().copied());
         Box::new(flow)
     }
 
@@ -419,5 +427,18 @@ impl Connection {
             && self.pending.is_empty()
             && self.notices.is_empty()
             && !matches!(self.stage, Stage::Connecting | Stage::Established)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tens of thousands of them may be idle: what is seldom needed is boxed when it is first used.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_connection_and_its_subflows_are_small() {
+        assert!(size_of::<Connection>() <= 1088, "{}", size_of::<Connection>());
+        assert!(size_of::<Subflow>() <= 280, "{}", size_of::<Subflow>());
     }
 }

@@ -78,7 +78,7 @@ impl Hook<'_> {
             self.data.rcv.insert(mapping.dsn + u64::from(into), bytes, pinned);
             return Ok(Ok(()));
         }
-        match self.mp.unverified.take(&mapping, into, bytes, pinned) {
+        match self.mp.unverified.get_or_insert_default().take(&mapping, into, bytes, pinned) {
             Verdict::Partial => {
                 let is_next = self.data.rcv.nxt().within(mapping.dsn, u64::from(mapping.len));
                 // A window that ends within it would never open.
@@ -97,7 +97,7 @@ impl Hook<'_> {
     /// Hands on what is held of a mapping, all of it.
     pub(super) fn accept_mapping(&mut self, mapping: &PeerMapping) {
         let mut dsn = mapping.dsn;
-        while let Some((bytes, pinned)) = self.mp.unverified.pop() {
+        while let Some((bytes, pinned)) = self.mp.unverified.as_mut().and_then(|held| held.pop()) {
             let len = bytes.len() as u64;
             self.data.rcv.insert(dsn, bytes, pinned);
             dsn += len;

@@ -79,16 +79,17 @@ impl Connection {
         self.helped_to = None;
         ctx.counters.attempt_fails += u64::from(subflow.flow().is_none());
         ctx.counters.estab_resets += u64::from(subflow.is_established());
-        if self.closed.len() == CLOSED_MAX {
-            self.closed.pop_front();
+        let closed = self.closed.get_or_insert_default();
+        if closed.latest.len() == CLOSED_MAX {
+            closed.latest.pop_front();
         }
-        self.closed.push_back(SubflowInfo { state: SubflowState::Closed, ..subflow_info(&subflow) });
+        closed.latest.push_back(SubflowInfo { state: SubflowState::Closed, ..subflow_info(&subflow) });
         if let Some(flow) = subflow.flow() {
             let totals = flow.totals();
-            self.closed_totals.count += 1;
-            self.closed_totals.bytes_sent += totals.bytes_sent;
-            self.closed_totals.bytes_received += totals.bytes_received;
-            self.closed_totals.bytes_retransmitted += totals.bytes_retransmitted;
+            closed.totals.count += 1;
+            closed.totals.bytes_sent += totals.bytes_sent;
+            closed.totals.bytes_received += totals.bytes_received;
+            closed.totals.bytes_retransmitted += totals.bytes_retransmitted;
         }
         if self.subflows.is_empty() {
             self.timing.bare_since = Some(ctx.now);

@@ -19,6 +19,8 @@
 //! no DATA_ACKs for what we acknowledge falls back as we would. Until then its mappings have to say what we assume:
 //! see `take_late_dss` of `options_in.rs`.
 
+use alloc::boxed::Box;
+
 use super::connection::{Connection, Ctx, Notice};
 use super::hook::{Data, Hook, Mode, reset_reason};
 use super::mapping::{Mapping, PeerMapping};
@@ -92,7 +94,7 @@ impl Data {
     pub(super) fn fall_back(&mut self, mp: &mut SubflowState, reason: FallbackReason) {
         self.mode = Mode::Plain;
         self.inbox.fell_back = Some(reason);
-        while let Some((bytes, pinned)) = mp.unverified.pop() {
+        while let Some((bytes, pinned)) = mp.unverified.as_mut().and_then(|held| held.pop()) {
             self.rcv.append(bytes, pinned);
         }
     }
@@ -107,12 +109,12 @@ impl Data {
     fn announce_fallback(&mut self) {
         let dsn = self.snd.buffer.snd_una();
         let ssn = Ssn(1) + dsn.saturating_since(self.plain_base) as u32;
-        self.infinite = Some(Mapping::infinite(dsn, ssn, self.checksums));
+        self.infinite = Some(Box::new(Mapping::infinite(dsn, ssn, self.checksums)));
     }
 
     /// The infinite mapping, if it has to go with what is queued now.
     pub(super) fn take_infinite(&mut self, counters: &mut Counters) -> Option<Mapping> {
-        let infinite = self.infinite.take();
+        let infinite = self.infinite.take().map(|mapping| *mapping);
         counters.infinite_map_tx += u64::from(infinite.is_some());
         infinite
     }
@@ -251,7 +253,9 @@ impl Connection {
     pub(super) fn is_peer_plain(&self) -> bool {
         let mut flows = self.subflows.iter().filter(|s| s.flow().is_some());
         let only = flows.next().filter(|s| s.is_usable() && s.mp.acked_bare.is_some());
-        only.is_some() && flows.next().is_none() && self.closed_totals.count == 0
+        only.is_some()
+            && flows.next().is_none()
+            && self.closed.as_ref().is_none_or(|closed| closed.totals.count == 0)
     }
 
     /// Falls back after such a peer, or gives its subflow up: what would be sent again at data level could be new data

@@ -4,6 +4,7 @@
 //! concerns other subflows or the path manager it leaves in the [`Inbox`], which the connection empties
 //! after the flow has returned.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -49,12 +50,8 @@ pub enum Mode {
 /// What options asked for; emptied after every segment, so one segment bounds it.
 #[derive(Default)]
 pub struct Inbox {
-    /// Announcements with a valid HMAC.
-    pub add_addrs: Vec<AddAddr>,
-    /// Echoes of ours.
-    pub echoes: Vec<AddAddr>,
-    /// Withdrawn addresses.
-    pub removed: Vec<AddressIds>,
+    /// Of addresses, if anything.
+    pub addresses: Option<Box<AddressNews>>,
     /// MP_FASTCLOSE with our key.
     pub fastclosed: bool,
     /// The connection is plain TCP from now on.
@@ -63,6 +60,17 @@ pub struct Inbox {
     pub prio_changed: bool,
     /// The handshake of this subflow was confirmed.
     pub confirmed: bool,
+}
+
+/// What options said of addresses.
+#[derive(Default)]
+pub struct AddressNews {
+    /// Announcements with a valid HMAC.
+    pub add_addrs: Vec<AddAddr>,
+    /// Echoes of ours.
+    pub echoes: Vec<AddAddr>,
+    /// Withdrawn addresses.
+    pub removed: Vec<AddressIds>,
 }
 
 /// A connection's data half: what every subflow's hook borrows.
@@ -88,7 +96,7 @@ pub struct Data {
     /// How far the exchange of MP_FAIL is.
     pub failing: Failing,
     /// Goes with the next new data of a connection that fell back after MP_FAIL.
-    pub infinite: Option<Mapping>,
+    pub infinite: Option<Box<Mapping>>,
     /// What options asked for.
     pub inbox: Inbox,
     /// The other subflows, as the coupled congestion control of the one in hand may see them.

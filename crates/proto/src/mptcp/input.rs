@@ -4,7 +4,7 @@ use polytcp_wire::icmp::IcmpError;
 use polytcp_wire::mptcp::MptcpOption;
 
 use super::connection::{Connection, Ctx, Notice};
-use super::hook::{Hook, Inbox, Mode, reset_reason};
+use super::hook::{AddressNews, Hook, Inbox, Mode, reset_reason};
 use super::subflow::{Phase, SubflowFlow};
 use crate::host::socket::ConnectionError;
 use crate::seq::{SeqNum, Ssn};
@@ -116,7 +116,8 @@ impl Connection {
     /// Carries out what options asked for.
     fn empty_inbox(&mut self, ctx: &mut Ctx<'_>, subflow: u32) {
         let inbox = core::mem::take(&mut self.data.inbox);
-        let Inbox { add_addrs, echoes, removed, fastclosed, fell_back, prio_changed, confirmed } = inbox;
+        let Inbox { addresses, fastclosed, fell_back, prio_changed, confirmed } = inbox;
+        let AddressNews { add_addrs, echoes, removed } = addresses.map(|news| *news).unwrap_or_default();
         // As Linux: one at a time, and the peer repeats.
         ctx.counters.add_addr_drop += add_addrs.len().saturating_sub(1) as u64;
         for add in add_addrs.into_iter().take(1) {

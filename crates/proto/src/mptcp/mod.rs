@@ -18,7 +18,7 @@
 //! | [`handshake`] | MP_CAPABLE and MP_JOIN of subflows that we open | 3.1, 3.2 |
 //! | [`fallback`] | every way back to plain TCP, MP_FAIL | 3.7 |
 //! | [`transmit`] | what leaves next, by the scheduler | 3.3.5 |
-//! | `memory`, `tuning` | what a connection may hold, and how that grows | 3.3.4, 3.3.5 |
+//! | `memory`, `tuning`, `idle` | what a connection may hold, how that grows, and what an idle one gives back | 3.3.4, 3.3.5 |
 //! | [`timeouts`] | what becomes due at data level | 3.3.6 |
 //! | `user_timeout` | when nothing came back for too long | |
 
@@ -31,6 +31,7 @@ mod ends;
 pub mod fallback;
 pub mod handshake;
 pub mod hook;
+mod idle;
 mod input;
 pub mod key;
 pub mod mapping;

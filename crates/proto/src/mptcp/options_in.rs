@@ -75,13 +75,13 @@ impl Hook<'_> {
         match (add.auth, self.data.keys) {
             (AddAddrAuth::Echo, _) => {
                 env.counters.echo_add += 1;
-                self.data.inbox.echoes.push(add);
+                self.data.inbox.addresses.get_or_insert_default().echoes.push(add);
             }
             (AddAddrAuth::Hmac(hmac), Some(Keys { local, remote })) => {
                 let expected = add_addr_hmac(remote, local, add.address_id, add.address, add.port);
                 if verify_add_addr_hmac(expected, hmac) {
                     env.counters.add_addr += 1;
-                    self.data.inbox.add_addrs.push(add);
+                    self.data.inbox.addresses.get_or_insert_default().add_addrs.push(add);
                 }
             }
             (AddAddrAuth::Hmac(_), None) => {}
@@ -112,7 +112,9 @@ impl Hook<'_> {
                 }
             }
             MptcpOption::AddAddr(add) => self.handle_add_addr(env, add),
-            MptcpOption::RemoveAddr(ids) => self.data.inbox.removed.push(*ids),
+            MptcpOption::RemoveAddr(ids) => {
+                self.data.inbox.addresses.get_or_insert_default().removed.push(*ids)
+            }
             // The form of four octets is version 0's; Linux ignores it too.
             MptcpOption::Prio(Prio { address_id: Some(_), .. }) => {}
             MptcpOption::Prio(prio) => {

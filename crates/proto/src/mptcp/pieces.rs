@@ -9,6 +9,9 @@ const SMALL_BYTES: usize = 512;
 /// Size of the blocks in which they are gathered.
 const SMALL_BLOCK_BYTES: usize = 16 << 10;
 
+/// Pieces for which memory is kept when the queue runs empty: what one read takes of a busy connection.
+const KEEP_PIECES: usize = 8;
+
 /// A queue of octets that knows what memory it pins. A payload that is small beside its buffer is copied
 /// out, so that a peer which sends single octets pins about what it sends.
 #[derive(Debug, Default)]
@@ -40,6 +43,13 @@ impl Pieces {
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Gives the memory back if nothing is queued.
+    pub fn release(&mut self) {
+        if self.len == 0 {
+            self.clear();
+        }
     }
 
     /// Appends octets that pin `pinned` of memory. They are copied out where that is far more than they
@@ -90,6 +100,12 @@ impl Pieces {
         let Piece { bytes, pinned } = self.queue.pop_front()?;
         self.len -= bytes.len();
         self.pinned -= pinned as usize;
+        if self.queue.is_empty() && self.small.is_empty() {
+            self.small = BytesMut::new();
+            if self.queue.capacity() > KEEP_PIECES {
+                self.queue = VecDeque::new();
+            }
+        }
         Some((bytes, pinned))
     }
 

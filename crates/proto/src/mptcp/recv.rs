@@ -154,6 +154,12 @@ impl DataRecv {
         self.ready.pinned_bytes() + self.out_of_order.buffer_bytes() + self.held_by_subflows
     }
 
+    /// Gives back the memory of queues that are empty.
+    pub fn release(&mut self) {
+        self.out_of_order.release();
+        self.ready.release();
+    }
+
     /// Data waits for other data that has to come before it.
     pub fn has_gap(&self) -> bool {
         !self.out_of_order.is_empty()

@@ -4,6 +4,8 @@
 //! [`SendBuffer`](super::send_buffer::SendBuffer) until DATA_ACK passes them. Why a range was queued
 //! and who may carry it is the owner's business.
 
+use alloc::boxed::Box;
+
 use crate::ranges::{RangeSet, Span};
 use crate::seq::Dsn;
 
@@ -16,7 +18,8 @@ pub const RANGES_MAX: usize = 256;
 /// All of them lie in the send buffer's window, so that their order is never in doubt.
 #[derive(Clone, Default, Debug)]
 pub struct Reinject {
-    ranges: RangeSet<Dsn>,
+    /// Few connections ever have one.
+    ranges: Option<Box<RangeSet<Dsn>>>,
 }
 
 impl Reinject {
@@ -30,9 +33,10 @@ impl Reinject {
     /// Beyond [`RANGES_MAX`] ranges the two with the smallest gap between them become one that covers
     /// the gap too.
     pub fn insert(&mut self, start: Dsn, end: Dsn) {
-        self.ranges.insert(Span::new(start, end));
-        if self.ranges.len() > RANGES_MAX {
-            self.ranges.fill_smallest_gap();
+        let ranges = self.ranges.get_or_insert_default();
+        ranges.insert(Span::new(start, end));
+        if ranges.len() > RANGES_MAX {
+            ranges.fill_smallest_gap();
         }
     }
 
@@ -42,39 +46,49 @@ impl Reinject {
     pub fn pop_front(&mut self, max: u32, snd_una: Dsn) -> Option<Span<Dsn>> {
         let front = self.peek(snd_una)?;
         let taken = Span::with_len(front.start, front.len().min(u64::from(max)));
-        self.ranges.trim_below(taken.end);
+        self.trim_below(taken.end);
         (!taken.is_empty()).then_some(taken)
     }
 
     /// The lowest range at or above `snd_una`, without taking it; forgets what lies below.
     pub fn peek(&mut self, snd_una: Dsn) -> Option<Span<Dsn>> {
-        self.ranges.trim_below(snd_una);
-        self.ranges.first()
+        let ranges = self.ranges.as_mut()?;
+        ranges.trim_below(snd_una);
+        ranges.first()
     }
 
     /// Forgets everything below `snd_una`: it was acknowledged.
     pub fn trim_below(&mut self, snd_una: Dsn) {
-        self.ranges.trim_below(snd_una);
+        if let Some(ranges) = &mut self.ranges {
+            ranges.trim_below(snd_una);
+        }
     }
 
     /// The queued ranges, lowest first.
     pub fn iter(&self) -> impl Iterator<Item = Span<Dsn>> + '_ {
-        self.ranges.iter()
+        self.ranges.iter().flat_map(|ranges| ranges.iter())
     }
 
     /// Octets that are queued.
     pub fn len_bytes(&self) -> u64 {
-        self.ranges.octets()
+        self.ranges.as_ref().map_or(0, |ranges| ranges.octets())
     }
 
     /// True when nothing is queued.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.ranges.as_ref().is_none_or(|ranges| ranges.is_empty())
     }
 
-    /// Forgets everything.
+    /// Forgets everything and gives the memory back.
     pub fn clear(&mut self) {
-        self.ranges.clear();
+        self.ranges = None;
+    }
+
+    /// Gives the memory back if nothing is queued.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            self.ranges = None;
+        }
     }
 }
 

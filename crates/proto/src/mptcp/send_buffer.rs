@@ -127,6 +127,11 @@ impl SendBuffer {
         self.room() * part >= self.limit_bytes
     }
 
+    /// All that was accepted is acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// Appends `piece` at `write_seq`; an empty one does nothing.
     ///
     /// Nothing is refused here: the caller looks at [`room`](Self::room) first, and one that writes as

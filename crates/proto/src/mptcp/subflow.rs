@@ -136,7 +136,7 @@ pub struct SubflowState {
     /// The peer's mapping in force.
     pub cursor: MappingCursor,
     /// What came of a mapping whose checksum covers more.
-    pub unverified: Unverified,
+    pub unverified: Option<Box<Unverified>>,
     /// With checksums: what was sent here and is not known to be DATA_ACKed. The peer may have acknowledged it to
     /// the flow and still throw it away.
     pub carried: Reinject,
@@ -184,7 +184,7 @@ impl SubflowState {
             unproven: false,
             handshake_ack_due: false,
             cursor: MappingCursor::default(),
-            unverified: Unverified::default(),
+            unverified: None,
             carried: Reinject::new(),
             fail_due: None,
             signals: VecDeque::new(),
@@ -293,7 +293,8 @@ impl Subflow {
 
     /// Memory that it holds: out of order, and in a mapping that is not whole.
     pub fn held_bytes(&self) -> usize {
-        self.flow().map_or(0, SubflowFlow::out_of_order_bytes) + self.mp.unverified.held_bytes()
+        self.flow().map_or(0, SubflowFlow::out_of_order_bytes)
+            + self.mp.unverified.as_ref().map_or(0, |held| held.held_bytes())
     }
 
     /// Open, both ways, and confirmed: it may carry data.

@@ -3,6 +3,7 @@
 //! It decides and never acts: each step gives [`Action`]s, which the host carries out. A lost path is
 //! not made again on its own, as in Linux.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
@@ -109,7 +110,7 @@ pub struct ConnectionState {
     local_used: u32,
     announced: Vec<AddressId>,
     /// The announcement in progress; one at a time, as Linux.
-    pub announcing: Option<Announcement>,
+    pub announcing: Option<Box<Announcement>>,
     /// Announcements of the peer that led to a subflow.
     pub add_addr_accepted: u32,
     /// What the peer withdrew and began no join from since: the third ACK of an older join comes too late.
@@ -147,7 +148,7 @@ impl ConnectionState {
 
     /// When an announcement goes again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.announcing.and_then(|a| a.again_at)
+        self.announcing.as_ref().and_then(|a| a.again_at)
     }
 }
 
@@ -424,7 +425,7 @@ impl KernelPm {
         state.local_used = state.local_used.saturating_sub(u32::from(used && !is_initial));
         state.announced.retain(|i| *i != id);
         state.used.retain(|i| *i != id);
-        if state.announcing.is_some_and(|a| a.endpoint.id == Some(id)) {
+        if state.announcing.as_ref().is_some_and(|a| a.endpoint.id == Some(id)) {
             state.announcing = None;
         }
         if id == AddressId(0) && !is_initial {
@@ -547,7 +548,7 @@ mod tests {
         let [Action::Announce(endpoint)] = first[..] else { panic!("{first:?}") };
         assert_eq!(endpoint.address, ip("10.0.1.2"));
         state.announcing =
-            Some(Announcement { endpoint, address_id: AddressId(1), repeats: 0, again_at: None });
+            Some(Box::new(Announcement { endpoint, address_id: AddressId(1), repeats: 0, again_at: None }));
         assert!(pm.next_steps(&mut state, &view(false, 0)).is_empty());
         state.announcing = None;
         assert!(matches!(pm.next_steps(&mut state, &view(false, 0))[..], [Action::Announce(_)]));

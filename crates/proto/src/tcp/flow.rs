@@ -199,7 +199,7 @@ pub struct Flow<S, H> {
     /// When the first of these left.
     pub(super) window_probed_at: Instant,
     pub(super) user_timeout: Option<Duration>,
-    pub(super) keepalive: Option<Keepalive>,
+    pub(super) keepalive: Option<Box<Keepalive>>,
     /// A router said of what is on the way that the peer cannot be reached (Linux's `sk_err_soft`).
     pub(super) is_unreachable: bool,
     pub(super) totals: FlowTotals,
@@ -297,5 +297,19 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             (OwnFin::Acked, true, false) => State::TimeWait,
             (OwnFin::Acked, true, true) => State::Closed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mptcp::subflow::SubflowFlow;
+    use crate::tcp::cc::cubic::Cubic;
+
+    /// Tens of thousands of them may be idle: what is seldom needed is boxed when it is first used.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_flow_is_small() {
+        assert!(size_of::<SubflowFlow>() <= 864, "{}", size_of::<SubflowFlow>());
+        assert!(size_of::<Cubic>() <= 152, "{}", size_of::<Cubic>());
     }
 }

@@ -1,7 +1,8 @@
 //! One TCP flow: a subflow of an MPTCP connection, or a plain TCP socket (RFC 9293).
 //!
 //! Read [`opening`] for the handshake, then [`flow`] for the synchronized states, which `arrival`, `recv`,
-//! `send`, [`ack`] and [`recovery`] divide among them; `view` is what an owner sees of a flow.
+//! `send`, [`ack`] and [`recovery`] divide among them; `view` is what an owner sees of a flow, and `idle`
+//! what an idle one gives back.
 
 pub mod ack;
 mod acked;
@@ -12,6 +13,7 @@ mod delivered;
 pub mod ecn;
 pub mod extension;
 pub mod flow;
+mod idle;
 pub mod isn;
 mod mtu_probe;
 pub mod opening;

@@ -6,6 +6,8 @@
 //! acknowledged, that is the new MSS; when it alone is lost, nothing larger is tried for a while, and the loss tells
 //! nothing of congestion (§7.5). A segment that a device would cut again is no probe: each is one packet.
 
+use alloc::boxed::Box;
+
 use super::extension::Extension;
 use super::flow::{Env, Flow};
 use super::recovery::scoreboard::Sent;
@@ -76,7 +78,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     /// Goes down to `mss` and looks for what is between it and what is allowed.
     pub(super) fn search_from(&mut self, now: Instant, mss: u16) {
         let high = self.snd.path.search.as_ref().map_or(self.snd.path.mss_max, |search| search.high);
-        self.snd.path.search = Some(MtuSearch::new(now, high));
+        self.snd.path.search = Some(Box::new(MtuSearch::new(now, high)));
         self.limit_to(mss);
     }
 
@@ -100,7 +102,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             if env.now.since(search.since) < env.config.mtu_probe_interval {
                 return None;
             }
-            *search = MtuSearch::new(env.now, mss_max);
+            **search = MtuSearch::new(env.now, mss_max);
         }
         let mss = low + (search.high.saturating_sub(low)).div_ceil(2);
         let reserved = self.snd.queue.front().map_or(0, |(_, tag)| ext.reserved_option_bytes(tag));

@@ -4,6 +4,8 @@
 //! The MSS here is what a packet of the path leaves beside the smallest headers. What was sent in larger segments is
 //! split and sent again; each part keeps its tag, so that a mapping which it names stays the same.
 
+use alloc::boxed::Box;
+
 use super::flow::{Env, Flow};
 use super::mtu_probe::MtuSearch;
 use super::recovery::scoreboard::Sent;
@@ -20,7 +22,7 @@ pub(super) struct PathMtu {
     /// What handshake and interface allow.
     pub(super) mss_max: u16,
     /// Whether larger segments than the present ones are looked for.
-    pub(super) search: Option<MtuSearch>,
+    pub(super) search: Option<Box<MtuSearch>>,
     /// The largest segment that has arrived with the present MSS.
     acked: u16,
     /// When a smaller MSS, learnt from ICMP, is forgotten.

@@ -20,7 +20,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let timer = self.recovery.timer.map(|(at, _)| at);
         let ack = self.acks.deadline();
-        let keepalive = self.keepalive.filter(|_| self.may_keep_alive()).map(|when| self.keepalive_at(when));
+        let keepalive =
+            self.keepalive.as_deref().filter(|_| self.may_keep_alive()).map(|when| self.keepalive_at(when));
         let pace = self.paced_until(now);
         let new_data = self.new_data_deadline(now);
         [timer, ack, keepalive, pace, new_data].into_iter().flatten().min()
@@ -210,7 +211,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.board.is_empty()
     }
 
-    fn keepalive_at(&self, when: Keepalive) -> Instant {
+    fn keepalive_at(&self, when: &Keepalive) -> Instant {
         if self.keepalive_probes == 0 {
             self.rcv.last_at.max(self.snd.last_sent) + when.idle
         } else {
@@ -220,7 +221,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// RFC 9293 §3.8.4: an idle flow is probed, and given up when nothing answers.
     fn handle_keepalive(&mut self, env: &mut Env<'_>) -> Option<End> {
-        let when = self.keepalive?;
+        let when = self.keepalive.as_deref()?;
         if !self.may_keep_alive() || self.keepalive_at(when) > env.now {
             return None;
         }

@@ -1,5 +1,7 @@
 //! What the owner of a flow sees of it, and what it asks of it.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use super::cc::{CongestionControl, Sibling};
@@ -216,7 +218,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
 
     /// When the flow is probed while it is idle; `None`: never.
     pub fn set_keepalive(&mut self, keepalive: Option<Keepalive>) {
-        self.keepalive = keepalive;
+        self.keepalive = keepalive.map(Box::new);
     }
 
     /// A router reports the segment that begins at `seq` as undeliverable. That is remembered while nothing is

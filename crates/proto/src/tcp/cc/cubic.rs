@@ -5,6 +5,8 @@
 //! would have reached (§4.3). The time t runs only while the window is what holds the sender back (§4.2, §5.8).
 //! The initial slow start ends by HyStart++ (§4.10).
 
+use alloc::boxed::Box;
+
 use crate::time::{Duration, Instant, nanos};
 
 use super::hystart::{Growth, HyStart};
@@ -19,7 +21,7 @@ pub struct Cubic {
     hystart: HyStart,
     last_ack: Instant,
     /// Window and curve before the latest congestion event (§4.9).
-    saved: Option<(Window, Curve)>,
+    saved: Option<Box<(Window, Curve)>>,
 }
 
 /// What CUBIC remembers besides the window.
@@ -67,7 +69,7 @@ impl Cubic {
     /// As §4.6 permits, the reduction starts from the window and not from what is in flight; the window only grows
     /// while it is in use.
     fn reduce(&mut self) {
-        self.saved = Some((self.window.clone(), self.curve.clone()));
+        self.saved = Some(Box::new((self.window.clone(), self.curve.clone())));
         let cwnd = self.window.cwnd();
         let w_max = match cwnd < self.curve.w_max {
             true => scale(cwnd, 17, 20), // (1 + beta) / 2
@@ -205,7 +207,8 @@ impl CongestionControl for Cubic {
     }
 
     fn undo(&mut self, _now: Instant) {
-        if let Some((window, curve)) = self.saved.take() {
+        if let Some(saved) = self.saved.take() {
+            let (window, curve) = *saved;
             self.window.restore(&window);
             self.curve = curve;
         }

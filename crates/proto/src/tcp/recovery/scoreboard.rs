@@ -11,6 +11,7 @@
 //! SACKed, or marked lost and not sent again. Both matter when one hole stays open at the front of a
 //! window of thousands of segments.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::ranges::{RangeSet, Span};
@@ -82,7 +83,7 @@ pub struct Scoreboard<T> {
     snd_nxt: SeqNum,
     sums: Sums,
     /// The numbers of all SACKed entries.
-    sacked: RangeSet<SeqNum>,
+    sacked: Option<Box<RangeSet<SeqNum>>>,
     /// In order of time. Each entry in flight is in the one of its last transmission; others are
     /// dropped when they are met.
     transmissions: VecDeque<Transmission>,
@@ -98,7 +99,7 @@ impl<T: Clone> Scoreboard<T> {
             snd_una,
             snd_nxt: snd_una,
             sums: Sums::default(),
-            sacked: RangeSet::new(),
+            sacked: None,
             transmissions: VecDeque::new(),
             waiting_from: snd_una,
         }
@@ -142,7 +143,9 @@ impl<T: Clone> Scoreboard<T> {
                 on(&acked);
             }
         }
-        self.sacked.trim_below(snd_una);
+        if let Some(sacked) = &mut self.sacked {
+            sacked.trim_below(snd_una);
+        }
         self.waiting_from = self.waiting_from.max(snd_una);
         self.drop_stale_transmissions();
         self.check();
@@ -160,7 +163,7 @@ impl<T: Clone> Scoreboard<T> {
         }
         let mut newly = 0;
         let mut from = left;
-        while let Some(gap) = self.sacked.next_gap(Span::new(from, right)) {
+        while let Some(gap) = self.sacked.get_or_insert_default().next_gap(Span::new(from, right)) {
             from = gap.end;
             let mut index = self.index_at_edge(gap.start);
             while let Some(entry) = self.entries.get(index)
@@ -180,7 +183,7 @@ impl<T: Clone> Scoreboard<T> {
                 entry.in_retransmission = false;
                 self.sums.add(entry);
                 newly += entry.len;
-                self.sacked.insert(entry.span());
+                self.sacked.get_or_insert_default().insert(entry.span());
                 index += 1;
             }
         }
@@ -273,7 +276,7 @@ impl<T: Clone> Scoreboard<T> {
             entry.sacked = false;
             self.sums.add(entry);
         }
-        self.sacked.clear();
+        self.sacked = None;
         self.rebuild_transmissions();
         self.check();
     }
@@ -365,6 +368,15 @@ impl<T: Clone> Scoreboard<T> {
         sent - self.sums.sacked - self.sums.lost + self.sums.retransmitted
     }
 
+    /// Gives the memory back if nothing is on its way.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            self.entries = VecDeque::new();
+            self.transmissions = VecDeque::new();
+            self.sacked = None;
+        }
+    }
+
     /// Numbers that are SACKed.
     pub fn sacked_bytes(&self) -> u32 {
         self.sums.sacked
@@ -372,12 +384,12 @@ impl<T: Clone> Scoreboard<T> {
 
     /// The SACKed ranges, ascending.
     pub fn sacked_ranges(&self) -> impl DoubleEndedIterator<Item = Span<SeqNum>> + '_ {
-        self.sacked.iter()
+        self.sacked.iter().flat_map(|sacked| sacked.iter())
     }
 
     /// One past the highest SACKed number.
     pub fn sacked_end(&self) -> Option<SeqNum> {
-        self.sacked.last().map(|range| range.end)
+        self.sacked.as_ref()?.last().map(|range| range.end)
     }
 
     /// Numbers that are lost, those in retransmission included.
@@ -469,7 +481,9 @@ impl<T: Clone> Scoreboard<T> {
             counted.add(entry);
             at = entry.end();
         }
-        at == *snd_nxt && counted == *sums && sacked.octets() == u64::from(sums.sacked)
+        at == *snd_nxt
+            && counted == *sums
+            && sacked.as_ref().map_or(0, |s| s.octets()) == u64::from(sums.sacked)
     }
 }
 

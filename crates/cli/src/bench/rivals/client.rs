@@ -72,7 +72,9 @@ impl<'a> RivalArena<'a> {
         let (to, listener) = listen(&self.lab, Family::Ipv4, protocol, KERNEL_CC)?;
         let port = FIRST_PORT + number;
         let mut client = Client::start(self, to, port, way, load)?;
-        let server = self.open(&listener, &mut client)?;
+        let server = self
+            .open(&listener, &mut client)
+            .map_err(|failure| self.told(way, client.last_word().unwrap_or(failure)))?;
         let measured = run(&mut client, &server, way, load, pattern, cores);
         if measured.is_err() {
             // Nothing of it is to reach the next connection.
@@ -229,6 +231,12 @@ impl Client {
             },
             processor: self.hear_time("processor", deadline)?,
         })
+    }
+
+    /// Why it failed, where it has said so: what its end does to the server says less.
+    fn last_word(&mut self) -> Option<Failure> {
+        let line = self.lines.try_recv().ok()?;
+        line.strip_prefix("failed ").map(Failure::run)
     }
 
     fn kill(&mut self) {

@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// Measured rounds, 5 to 100, after one that compares every octet.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..=100))]
     rounds: u32,
-    /// Only the cases whose names contain this.
+    /// Only the case of this name, or where none has it, those whose names contain it.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Counts instructions under valgrind's callgrind, without those that copy memory, and measures no time.
@@ -141,6 +141,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 fn chosen(only: Option<&str>) -> Result<Vec<Case>, Failure> {
+    if let Some(case) = only.and_then(|text| CASES.iter().find(|case| case.to_string() == text)) {
+        return Ok(vec![*case]);
+    }
     let is_chosen = |case: &&Case| only.is_none_or(|text| case.to_string().contains(text));
     let cases: Vec<Case> = CASES.iter().filter(is_chosen).copied().collect();
     if cases.is_empty() {

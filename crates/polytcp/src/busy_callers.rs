@@ -72,11 +72,12 @@ impl Shared {
         }
         // Said before it is asked who waits: whoever begins to wait later sees it, and rings.
         self.engine_is_quiet.store(true, Ordering::SeqCst);
-        if !self.look(|core| core.waiters.is_anyone_waiting()) {
+        let leaves = !self.look(|core| core.waiters.is_anyone_waiting());
+        if leaves {
             self.reactor.wait_quietly(wakeup, now + QUIET)?;
         }
         self.engine_is_quiet.store(false, Ordering::SeqCst);
-        self.turn(wakeup, Some(now))
+        self.turn(wakeup, if leaves { Some(now) } else { until })
     }
 
     /// Reads the devices through which a lot was sent since they were read, and handles what came.

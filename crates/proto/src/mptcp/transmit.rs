@@ -246,6 +246,9 @@ impl Connection {
     /// Cuts new data for a subflow.
     fn give(&mut self, ctx: &mut Ctx<'_>, index: usize, max_bytes: u32) -> bool {
         let window_left = u32::try_from(self.data.snd.window_left()).unwrap_or(u32::MAX);
+        // Linux 6.18 notes a DATA_FIN beside data that it has already, never acts on it, and ignores all later ones. Where
+        // there is another subflow, this data may come there first, sent again: DATA_FIN then goes alone.
+        let alone = self.subflows.len() == 1;
         let Some(subflow) = self.subflows.get_mut(index) else { return false };
         let Phase::Open(flow) = &mut subflow.phase else { return false };
         let mss = flow.payload_mss(DSS_BYTES_MAX);
@@ -259,7 +262,7 @@ impl Connection {
         let max = whole_segments(max, mss, self.data.snd.buffer.unsent()).min(burst).min(window_left);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         let len = cut.bytes.len() as u32;
-        let fin = self.data.snd.fin_is_next() && !first;
+        let fin = self.data.snd.fin_is_next() && !first && alone;
         let mapping = Mapping::cut(cut.dsn, ssn, &cut.bytes, fin, self.data.checksums);
         flow.queue(cut.bytes, Some(mapping));
         let beyond = flow.queue_end().0.wrapping_sub(flow.snd_una().0) > flow.snd_wnd();

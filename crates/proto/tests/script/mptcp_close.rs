@@ -66,6 +66,19 @@ fn our_data_fin_leaves_with_the_last_data() {
     s.receives(ack(1, 7).dack(8)).after(secs(5)).sends_nothing();
 }
 
+/// Sent again on another subflow, the data could be there before the segment that carried DATA_FIN, which Linux then never
+/// acts on.
+#[test]
+fn our_data_fin_goes_alone_where_the_last_data_may_come_twice() {
+    let mut s = Script::accepted();
+    s.joined_by_peer(1);
+    s.writes(b"one").sends(data(1, 1, b"one").map(1));
+    s.after(ms(1)).writes(b"end").sends_nothing().shuts_down();
+    s.sends(data(4, 1, b"end").map(4)).sends(ack(7, 1).dack(1).data_fin(7));
+    s.sends(ack(1, 1).on(1).dack(1).data_fin(7));
+    s.receives(ack(1, 7).dack(8)).after(secs(5)).sends_nothing();
+}
+
 #[test]
 fn our_data_fin_goes_on_every_subflow() {
     let mut s = Script::accepted();

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::connection::{Connection, Ctx, Stage};
 use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::Piece;
-use super::subflow::Subflow;
+use super::subflow::{Subflow, SubflowFlow};
 use crate::config::{IpFields, Keepalive};
 use crate::host::socket::{
     CallError, ConnectionError, ConnectionInfo, ReadOutcome, Readiness, SubflowInfo,
@@ -50,6 +50,9 @@ impl Connection {
         if let Some(bytes) = self.data.rcv.read(max) {
             self.tune_recv_buffer(ctx, bytes.len());
             self.offer_window();
+            if self.data.rcv.readable_bytes() == 0 {
+                self.subflows.iter_mut().filter_map(Subflow::flow_mut).for_each(SubflowFlow::on_all_read);
+            }
             return Ok(ReadOutcome::Data(bytes));
         }
         match self.stage {

@@ -18,6 +18,11 @@ pub struct AckState {
     unacked_bytes: u32,
     due: Due,
     quick: u8,
+    /// The peer pushed what is not acknowledged: it may wait for that.
+    pushed: bool,
+    /// Data of ours follows the peer's, and takes the acknowledgements with it (Linux's pingpong mode).
+    answers: bool,
+    last_payload_at: Instant,
     /// A range that came twice, to be reported once (RFC 2883).
     pub(super) duplicate: Option<SackBlock>,
     unacceptable_allowed_at: Instant,
@@ -37,6 +42,9 @@ impl AckState {
             unacked_bytes: 0,
             due: Due::Never,
             quick: QUICK_ACKS,
+            pushed: false,
+            answers: false,
+            last_payload_at: Instant::ZERO,
             duplicate: None,
             unacceptable_allowed_at: Instant::ZERO,
         }
@@ -49,8 +57,17 @@ impl AckState {
 
     /// In-order payload came: at least every second full segment is acknowledged at once
     /// (RFC 9293 SHLD-19), others within `delay`.
-    pub(super) fn on_payload(&mut self, now: Instant, len: u32, full_segment: u32, delay: Duration) {
+    pub(super) fn on_payload(
+        &mut self,
+        now: Instant,
+        len: u32,
+        pushed: bool,
+        full_segment: u32,
+        delay: Duration,
+    ) {
         self.unacked_bytes = self.unacked_bytes.saturating_add(len);
+        self.pushed |= pushed;
+        self.last_payload_at = now;
         if self.quick > 0 {
             self.quick -= 1;
             self.due = Due::Now;
@@ -59,6 +76,20 @@ impl AckState {
         } else if self.due == Due::Never {
             self.due = Due::At(now + delay);
         }
+    }
+
+    /// The application has read all that came. Of a peer that pushed it no more is to be expected, and it may wait for
+    /// the acknowledgement to send a small segment (RFC 9293 §3.7.4), unless the application is about to answer. As Linux's
+    /// `tcp_cleanup_rbuf`.
+    pub(super) fn on_all_read(&mut self) {
+        if self.pushed && !self.answers && matches!(self.due, Due::At(_)) {
+            self.due = Due::Now;
+        }
+    }
+
+    /// Payload of ours leaves: an answer, when the peer's came within `delay`.
+    pub(super) fn on_own_payload(&mut self, now: Instant, delay: Duration) {
+        self.answers |= self.last_payload_at != Instant::ZERO && now.since(self.last_payload_at) < delay;
     }
 
     /// An unacceptable segment asks for an acknowledgement; those with data are not part of a loop. Others are answered
@@ -79,6 +110,7 @@ impl AckState {
         self.last_ack_sent = rcv_nxt;
         self.unacked_bytes = 0;
         self.due = Due::Never;
+        self.pushed = false;
         self.duplicate = None;
     }
 
@@ -90,9 +122,11 @@ impl AckState {
         }
     }
 
-    /// What is due was put off until now.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        matches!(self.due, Due::At(at) if at <= now)
+    /// Whether what is due was put off until now. Nothing took it along: the next one is not put off for an answer.
+    pub(super) fn take_late(&mut self, now: Instant) -> bool {
+        let is_late = matches!(self.due, Due::At(at) if at <= now);
+        self.answers &= !is_late;
+        is_late
     }
 
     /// When a delayed acknowledgement has to leave.

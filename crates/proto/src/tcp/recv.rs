@@ -1,6 +1,7 @@
 //! The receiving half of a flow: acceptability, order, the peer's FIN (RFC 9293 §3.10.7.4, first and
 //! seventh check on).
 
+use polytcp_wire::tcp::TcpFlags;
 use polytcp_wire::tcp_option::SackBlock;
 
 use super::extension::{Abort, Extension};
@@ -92,7 +93,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let Segment { seq, mut payload, buffer_bytes, .. } = segment;
+        let Segment { seq, mut payload, buffer_bytes, flags, .. } = segment;
         // Octets beyond the announced edge are not ours to keep (RFC 9293 §3.10.7.4, seventh check).
         let beyond = (seq + payload.len() as u32).saturating_since(self.rcv.adv);
         payload.truncate(payload.len().saturating_sub(beyond as usize));
@@ -107,7 +108,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             self.rcv.full_segment = len;
         }
         if seq == self.rcv.nxt && self.rcv.out_of_order.is_empty() {
-            self.advance(env, payload.len() as u32);
+            self.advance(env, payload.len() as u32, flags.contains(TcpFlags::PSH));
             return ext.deliver(env, seq.relative_to(self.irs), payload, buffer_bytes, &held);
         }
         if seq.before(self.rcv.nxt) {
@@ -129,17 +130,17 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.acks.at_once();
         while let Some(entry) = self.rcv.out_of_order.pop_in_order(self.rcv.nxt) {
             let ssn = entry.start.relative_to(self.irs);
-            self.advance(env, entry.bytes.len() as u32);
+            self.advance(env, entry.bytes.len() as u32, false);
             ext.deliver(env, ssn, entry.bytes, entry.buffer_bytes, &entry.tag)?;
         }
         Ok(())
     }
 
-    fn advance(&mut self, env: &mut Env<'_>, len: u32) {
+    fn advance(&mut self, env: &mut Env<'_>, len: u32, pushed: bool) {
         self.rcv.nxt += len;
         self.rcv.adv = self.rcv.adv.max(self.rcv.nxt);
         self.totals.bytes_received += u64::from(len);
-        self.acks.on_payload(env.now, len, self.rcv.full_segment, env.config.delayed_ack);
+        self.acks.on_payload(env.now, len, pushed, self.rcv.full_segment, env.config.delayed_ack);
     }
 
     /// Out-of-order data is held, and the peer takes reports of it.

@@ -43,7 +43,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         self.note_starved(env.now);
         if self.acks.is_due(env.now) || ext.wants_ack() {
-            env.counters.delayed_acks += u64::from(self.acks.is_late(env.now));
+            env.counters.delayed_acks += u64::from(self.acks.take_late(env.now));
             return Some(self.send_ack(env, ext, self.snd.board.snd_nxt()));
         }
         None
@@ -411,6 +411,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let spare = if is_cut { u16::MAX } else { self.snd.mss.saturating_sub(bytes.len() as u16) };
         self.write_options(env, ext, carrier, spare, &mut out);
         out.mss = self.snd.mss.saturating_sub(out.options.len() as u16).max(1);
+        if !bytes.is_empty() {
+            self.acks.on_own_payload(env.now, env.config.delayed_ack);
+        }
         out.payload = bytes;
         self.acks.on_sent(self.rcv.nxt);
         out

@@ -239,6 +239,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.acks.at_once();
     }
 
+    /// The application has read all that the connection holds.
+    pub fn on_all_read(&mut self) {
+        self.acks.on_all_read();
+    }
+
     /// Has a window probe leave at once: an empty segment below the peer's window, which has to be
     /// answered with its acknowledgement and window (RFC 9293 §3.10.7.4, first check).
     pub fn probe_now(&mut self) {

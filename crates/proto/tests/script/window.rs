@@ -39,6 +39,36 @@ fn every_second_full_segment_is_acknowledged_at_once() {
     }
 }
 
+/// As Linux: who pushed may wait for it.
+#[test]
+fn what_was_pushed_is_acknowledged_when_all_of_it_was_read() {
+    let mut s = Script::accepted_plain();
+    for i in 0..16 {
+        s.receives(data(1 + i, 1, b"x")).sends(ack(1, 2 + i));
+    }
+    s.reads(&[b'x'; 16]).sends_nothing();
+    s.receives(data(17, 1, b"end").push(true)).sends_nothing().reads(b"end").sends(ack(1, 20));
+    s.receives(data(20, 1, b"not pushed")).reads(b"not pushed").sends_nothing();
+    s.after(ms(40)).sends(ack(1, 30));
+}
+
+#[test]
+fn who_answers_acknowledges_with_the_answer() {
+    let mut s = Script::accepted_plain();
+    for i in 0..16 {
+        s.receives(data(1 + i, 1, b"x")).sends(ack(1, 2 + i));
+    }
+    s.reads(&[b'x'; 16]).after(secs(1));
+    s.receives(data(17, 1, b"ask").push(true)).reads(b"ask").sends(ack(1, 20));
+    s.writes(b"answer").sends(data(1, 20, b"answer"));
+    s.receives(data(20, 7, b"ask").push(true)).reads(b"ask").sends_nothing();
+    s.writes(b"answer").sends(data(7, 23, b"answer"));
+    // Until it does not.
+    s.receives(data(23, 13, b"ask").push(true)).reads(b"ask").sends_nothing();
+    s.after(ms(40)).sends(ack(13, 26));
+    s.receives(data(26, 13, b"ask").push(true)).reads(b"ask").sends(ack(13, 29));
+}
+
 #[test]
 fn a_delayed_acknowledgement_leaves_with_data() {
     let mut s = Script::accepted_plain();

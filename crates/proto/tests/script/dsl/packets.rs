@@ -29,12 +29,13 @@ impl Script {
             line.ts = seg.ts == Some(true);
         }
         let line = &self.lines[seg.subflow];
+        let push = if seg.push == Some(true) { TcpFlags::PSH } else { TcpFlags(0) };
         let header = TcpHeader {
             src_port: line.peer.port(),
             dst_port: line.host.port(),
             seq: line.peer_iss.wrapping_add(seg.seq.unwrap_or(0)),
             ack: seg.ack.map_or(0, |a| line.host_iss.unwrap_or(0).wrapping_add(a)),
-            flags: TcpFlags(seg.flags),
+            flags: TcpFlags(seg.flags) | push,
             window: seg.window.unwrap_or(65_535),
             urgent: 0,
         };

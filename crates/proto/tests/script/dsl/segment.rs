@@ -273,7 +273,7 @@ impl Seg {
         self.ts_ecr = Some(ecr);
         self
     }
-    /// Expects the PSH bit to be that; without this word it is not compared.
+    /// With the PSH bit or without, as by default; in an expectation it is not compared without this word.
     pub fn push(mut self, push: bool) -> Self {
         self.push = Some(push);
         self

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// An endless stream of characters from space to underscore without period; the same seed gives the same
 /// stream.
 ///
@@ -49,7 +51,7 @@ const PERIOD: usize = 1_048_573;
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     /// Two periods, so that a slice of one may begin anywhere.
-    octets: Vec<u8>,
+    octets: Bytes,
 }
 
 impl Pattern {
@@ -62,13 +64,18 @@ impl Pattern {
         let mut octets = vec![0; PERIOD];
         Generator::new(seed).fill(&mut octets);
         octets.extend_from_within(..);
-        Self { octets }
+        Self { octets: octets.into() }
     }
 
     /// The octets from `offset` on, at most `len` and at most one period.
     pub(crate) fn at(&self, offset: u64, len: usize) -> &[u8] {
         let start = (offset % PERIOD as u64) as usize;
         &self.octets[start..start + len.min(PERIOD)]
+    }
+
+    /// The same, shared.
+    pub(crate) fn chunk_at(&self, offset: u64, len: usize) -> Bytes {
+        self.octets.slice_ref(self.at(offset, len))
     }
 }
 

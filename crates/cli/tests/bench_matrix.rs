@@ -47,3 +47,32 @@ fn each_combination_has_a_figure() {
     let ways: Vec<_> = figures.iter().map(|figure| figure["way"].as_str().expect("a way")).collect();
     assert_eq!(ways[..2], ["up", "both"]);
 }
+
+#[test]
+fn chunks_and_steering_have_figures_of_their_own() {
+    let ran = run(&[
+        "bench",
+        "--size",
+        "4M",
+        "--way",
+        "up,down",
+        "--sockets",
+        "blocking,chunks",
+        "--steering",
+        "off,on",
+        "--json",
+    ]);
+    if ran.status == Some(2) && std::env::var_os("POLYTCP_REQUIRE_LAB").is_none() {
+        eprintln!("skipped: {}", ran.stderr);
+        return;
+    }
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let report: Value = serde_json::from_str(ran.stdout_text()).expect("one JSON object");
+    let figures = report["figures"].as_array().expect("a list").iter();
+    let names: Vec<_> = figures
+        .map(|figure| ["steering", "sockets", "way"].map(|name| figure[name].as_str().expect("a name")))
+        .collect();
+    assert_eq!(names.len(), 8);
+    assert_eq!(names[2..4], [["off", "chunks", "up"], ["off", "chunks", "down"]]);
+    assert_eq!(names[7], ["on", "chunks", "down"]);
+}

@@ -29,6 +29,8 @@ const BAD: &[(&[&str], &str)] = &[
     (&["bench", "--family", "ipx"], "ipv6"),
     (&["bench", "--checksums", "maybe"], "on"),
     (&["bench", "--sockets", "raw"], "tokio"),
+    (&["bench", "--steering", "maybe"], "on"),
+    (&["bench", "--steering", "on", "--unpinned"], "--unpinned"),
     (&["bench", "--connections", "0"], "1..=1000"),
     (&["bench", "--way", "sideways"], "both"),
     (&["bench", "--peer", "smoltcp", "--way", "up"], "--way"),

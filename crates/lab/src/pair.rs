@@ -47,6 +47,16 @@ impl KernelPair {
     ///
     /// Endpoints are made for both families up to four paths and for IPv4 above, as Linux takes eight.
     pub fn veth(paths: u8, mtu: u16) -> Result<Self, LabError> {
+        Self::veth_prepared(paths, mtu, |_, _| Ok(()))
+    }
+
+    /// As [`veth`](Self::veth); `prepare` is given the client and the server while they have no devices, for sysctls that
+    /// new ones follow.
+    pub fn veth_prepared(
+        paths: u8,
+        mtu: u16,
+        prepare: impl FnOnce(&Kernel, &Kernel) -> Result<(), LabError>,
+    ) -> Result<Self, LabError> {
         let families = if paths <= 4 { EndpointFamilies::Both } else { EndpointFamilies::V4 };
         let paths: Vec<_> = (0..paths)
             .map(|index| PathConfig {
@@ -55,6 +65,7 @@ impl KernelPair {
             })
             .collect();
         let pair = Self::unjoined(paths)?;
+        prepare(&pair.client, &pair.server)?;
         pair.client.run(|| {
             let mut routing = Routing::open()?;
             for PathConfig { name, mtu, .. } in &pair.paths {

@@ -5,7 +5,7 @@
 mod cell;
 mod report;
 
-use self::cell::{Cell, Checksums, Lane};
+use self::cell::{Cell, Checksums, Lane, Steering};
 use self::report::Duel;
 use super::arena::{Arena, Begin, Family, Sockets};
 use super::cores::Pinning;
@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// Whom the stack is measured with.
     #[arg(long, value_enum, default_value_t = Peer::Linux)]
     peer: Peer,
-    /// How many paths, 1 to 8. This and the next five take lists: every combination has its figures, all in the same rounds.
+    /// How many paths, 1 to 8. This and the next six take lists: every combination has its figures, all in the same rounds.
     #[arg(long, value_delimiter = ',', default_value = "2", value_parser = clap::value_parser!(u8).range(1..=8))]
     paths: Vec<u8>,
     /// Octets of the largest IP packet on each path, 1280 to 65535.
@@ -33,7 +33,11 @@ pub(super) struct Args {
     /// DSS checksums.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "off")]
     checksums: Vec<Checksums>,
-    /// The stack's sockets: blocking ones, or those of tasks in a multi-threaded tokio runtime. The kernel's are blocking.
+    /// Whether each kernel does its receive processing on its own side's core (RPS) instead of the sender's.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "off")]
+    steering: Vec<Steering>,
+    /// The stack's sockets: blocking ones that copy, or that pass chunks without a copy, or those of tasks in a
+    /// multi-threaded tokio runtime. The kernel's are blocking and copy.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "blocking")]
     sockets: Vec<Sockets>,
     /// How many connections at once, 1 to 1000; they share the size.
@@ -72,14 +76,15 @@ impl Args {
         let Some(rival) = self.peer.rival() else { return Ok(None) };
         let plain = self.family == [Family::Ipv4]
             && self.checksums == [Checksums::Off]
+            && self.steering == [Steering::Off]
             && self.sockets == [Sockets::Blocking]
             && self.connections == [1]
             && self.way == [Course::Up, Course::Down]
             && !self.unpinned;
         let (&[paths], &[mtu], true) = (&self.paths[..], &self.mtu[..], plain) else {
             return Err(Failure::setup(
-                "beside another stack there is one number of --paths and one --mtu, and no --family, --checksums, --sockets, \
-                 --connections, --way or --unpinned",
+                "beside another stack there is one number of --paths and one --mtu, and no --family, --checksums, --steering, \
+                 --sockets, --connections, --way or --unpinned",
             ));
         };
         Ok(Some(rivals::Plan {
@@ -107,7 +112,15 @@ fn parse_write(text: &str) -> Result<usize, String> {
 pub(super) fn run(args: &Args) -> Outcome {
     let pinning = Pinning::choose(args.unpinned)?;
     let cells = Cell::all(args);
-    let arenas = cells.iter().map(|cell| cell.arenas(args.cc.as_deref())).collect::<Result<Vec<_>, _>>()?;
+    if pinning.cores().is_none() && args.steering.contains(&Steering::On) {
+        return Err(Failure::setup(
+            "--steering on needs a core for each side: leave --unpinned out, and have two cores",
+        ));
+    }
+    let arenas = cells
+        .iter()
+        .map(|cell| cell.arenas(args.cc.as_deref(), pinning.cores()))
+        .collect::<Result<Vec<_>, _>>()?;
     let lanes: Vec<Lane> =
         (0..cells.len()).flat_map(|cell| args.way.iter().map(move |&course| Lane { cell, course })).collect();
     let pattern = Pattern::shared(1);

@@ -76,6 +76,16 @@ impl Cores {
         Ok(cores.next().zip(cores.next()).map(|(client, server)| Self { client, server }))
     }
 
+    /// The client's core as a mask for the kernel.
+    pub(super) fn client_mask(self) -> String {
+        mask(self.client)
+    }
+
+    /// The server's core as a mask for the kernel.
+    pub(super) fn server_mask(self) -> String {
+        mask(self.server)
+    }
+
     /// Puts the calling thread, and those that it starts, on the client's core.
     pub(super) fn pin_client(self) -> Result<(), Failure> {
         pin(self.client)
@@ -85,6 +95,11 @@ impl Cores {
     pub(super) fn pin_server(self) -> Result<(), Failure> {
         pin(self.server)
     }
+}
+
+/// Words of 32 bits, as the kernel reads them.
+fn mask(core: usize) -> String {
+    format!("{:x}{}", 1_u32 << (core % 32), ",00000000".repeat(core / 32))
 }
 
 fn pin(core: usize) -> Result<(), Failure> {
@@ -106,4 +121,17 @@ pub(super) fn thread_time() -> Duration {
 fn time_of(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_has_words_of_32_bits() {
+        assert_eq!(
+            [0, 1, 31, 32, 69].map(mask),
+            ["1", "2", "80000000", "1,00000000", "20,00000000,00000000"]
+        );
+    }
 }

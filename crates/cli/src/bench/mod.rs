@@ -4,7 +4,7 @@
 //! - [`grid`]: over many kinds of emulated links. [`core`]: the stack alone, in memory.
 //! - [`latency`]: how long small exchanges take. [`conns`]: many connections, short ones or idle ones.
 //! - [`arena`]: the hosts that compete, and their connections.
-//! - [`end`]: what carries a load, and [`tasks`]: the same in an asynchronous runtime.
+//! - [`end`]: what carries a load; [`chunks`]: the same without copies; [`tasks`]: in an asynchronous runtime.
 //! - [`pump`]: one measured transfer. [`flood`]: one that lasts until somebody has seen enough. [`ping`]: small exchanges.
 //! - [`rivals`]: other user-space stacks beside this one.
 //! - [`cores`]: which thread runs where.
@@ -12,6 +12,7 @@
 
 mod arena;
 mod bulk;
+mod chunks;
 mod conns;
 mod core;
 mod cores;

@@ -6,7 +6,7 @@ use polytcp::io::LinkControl;
 use polytcp_lab::pair::BridgedPath;
 use polytcp_lab::{Kernel, KernelListener, KernelPair, Protocol};
 
-use super::plan::{CHECKSUMS, Direct, FORGETFUL, Family, KERNEL_CC, Plan};
+use super::plan::{CHECKSUMS, Direct, FORGETFUL, Family, KERNEL_CC, Plan, STEERING};
 use super::{Arena, Begin, Ends, opening};
 use crate::duplex::Duplex;
 use crate::failure::Failure;
@@ -22,7 +22,12 @@ pub(in crate::bench) struct KernelArena {
 impl KernelArena {
     /// Over veth pairs.
     pub(in crate::bench) fn direct(direct: &Direct<'_>) -> Result<Self, Failure> {
-        let pair = KernelPair::veth(direct.paths, direct.mtu);
+        let pair = KernelPair::veth_prepared(direct.paths, direct.mtu, |client, server| {
+            direct.steered.map_or(Ok(()), |cores| {
+                client.sysctl_set(STEERING, &cores.client_mask())?;
+                server.sysctl_set(STEERING, &cores.server_mask())
+            })
+        });
         let pair = pair.map_err(Failure::setting_up("the pair of kernels"))?;
         let arena = Self { pair, family: direct.family, protocol: direct.protocol, cc: KERNEL_CC.to_owned() };
         if direct.checksums {

@@ -8,6 +8,8 @@ use polytcp::io::{CaptureFile, LinkConfig};
 use polytcp_lab::{PathConfig, Protocol};
 use serde::Serialize;
 
+use crate::bench::cores::Cores;
+
 /// The kernel's congestion control where nothing else is asked for: the default here may be another one,
 /// which cannot be changed for a namespace.
 pub(in crate::bench) const KERNEL_CC: &str = "cubic";
@@ -16,6 +18,9 @@ pub(in crate::bench) const KERNEL_CC: &str = "cubic";
 pub(super) const FORGETFUL: [(&str, &str); 1] = [("net.ipv4.tcp_no_metrics_save", "1")];
 
 pub(super) const CHECKSUMS: &str = "net.mptcp.checksum_enabled";
+
+/// Which cores do the receive processing of devices that are made later: receive packet steering.
+pub(super) const STEERING: &str = "net.core.rps_default_mask";
 
 /// An emulated link, from the client and to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +62,8 @@ pub(in crate::bench) struct Direct<'a> {
     pub(in crate::bench) checksums: bool,
     /// The stack's.
     pub(in crate::bench) sockets: Sockets,
+    /// Each kernel receives on its own side's core (RPS).
+    pub(in crate::bench) steered: Option<Cores>,
     pub(in crate::bench) protocol: Protocol,
     /// The stack's congestion control; its default where there is none.
     pub(in crate::bench) cc: Option<&'a str>,
@@ -73,6 +80,7 @@ impl Direct<'_> {
             family: Family::Ipv4,
             checksums: false,
             sockets: Sockets::Blocking,
+            steered: None,
             protocol: Protocol::Mptcp,
             cc: None,
             serves: false,
@@ -121,6 +129,8 @@ impl fmt::Display for Family {
 pub(in crate::bench) enum Sockets {
     /// Threads that block.
     Blocking,
+    /// Threads that block, and pass what they own instead of having it copied (`write_chunk`, `read_chunk`).
+    Chunks,
     /// Tasks in a multi-threaded tokio runtime.
     Tokio,
 }

@@ -9,8 +9,10 @@ use polytcp::{ConnectOptions, EndpointFlags, HostConfig, Stack, StackBuilder};
 use polytcp_lab::{Kernel, KernelListener, Lab, LabConfig, PathConfig, Protocol};
 use tokio::runtime::Runtime;
 
-use super::plan::{CHECKSUMS, Direct, FORGETFUL, Family, KERNEL_CC, Plan, Sockets, TwoWay};
+use super::plan::{CHECKSUMS, Direct, FORGETFUL, Family, KERNEL_CC, Plan, STEERING, Sockets, TwoWay};
 use super::{Arena, Begin, Ends, opening};
+use crate::bench::chunks::ChunkEnd;
+use crate::bench::end::End;
 use crate::bench::tasks::{self, TaskEnd};
 use crate::duplex::Duplex;
 use crate::failure::Failure;
@@ -20,6 +22,8 @@ pub(in crate::bench) struct StackArena {
     stack: Stack,
     /// Where tasks carry the data.
     runtime: Option<Arc<Runtime>>,
+    /// Data is passed without a copy.
+    chunks: bool,
     lab: Lab,
     family: Family,
     protocol: Protocol,
@@ -39,8 +43,10 @@ impl StackArena {
         let plan =
             Plan { links: &[], seed: 0, cc: direct.cc, sched: None, kernel_cc: KERNEL_CC, capture: None };
         let mut arena = Self::build((0..direct.paths).map(joining).collect(), &plan, direct)?;
-        if direct.sockets == Sockets::Tokio {
-            arena.runtime = Some(tasks::runtime()?);
+        match direct.sockets {
+            Sockets::Blocking => {}
+            Sockets::Chunks => arena.chunks = true,
+            Sockets::Tokio => arena.runtime = Some(tasks::runtime()?),
         }
         Ok(arena)
     }
@@ -55,6 +61,9 @@ impl StackArena {
     fn build(paths: Vec<PathConfig>, plan: &Plan<'_>, direct: &Direct<'_>) -> Result<Self, Failure> {
         let config = LabConfig { paths: paths.clone(), ..LabConfig::default() };
         let mut config = FORGETFUL.iter().fold(config, |config, (name, value)| config.sysctl(name, value));
+        if let Some(cores) = direct.steered {
+            config = config.sysctl(STEERING, &cores.server_mask());
+        }
         let mut host = HostConfig::default();
         if direct.checksums {
             config = config.sysctl(CHECKSUMS, "1");
@@ -86,6 +95,7 @@ impl StackArena {
         Ok(Self {
             stack,
             runtime: None,
+            chunks: false,
             lab,
             family: direct.family,
             protocol: direct.protocol,
@@ -113,18 +123,21 @@ impl StackArena {
         MptcpStream::connect_with(&self.stack, &options).map_err(Failure::running("connecting"))
     }
 
-    /// As [`Arena::connect_all`], for tasks of `runtime`.
-    fn connect_tasks(&self, runtime: &Arc<Runtime>, begin: Begin, count: u16) -> Result<Vec<Ends>, Failure> {
+    /// As [`Arena::connect_all`], with an `end` of their own kind.
+    fn connect_ends(
+        &self,
+        begin: Begin,
+        count: u16,
+        end: impl Fn(MptcpStream) -> Result<Box<dyn End>, Failure>,
+    ) -> Result<Vec<Ends>, Failure> {
         let (to, listener) = self.listen()?;
         let listener = Arc::new(listener);
         let open = |_| {
             let client = self.stream(to)?;
             let server = opening::accept(&listener, &self.kernel_cc)?;
             opening::open(begin, &client, &server, self.path_count())?;
-            let client = client.into_async().map_err(|_| Failure::run("the stream has clones"))?;
-            let client = Box::new(TaskEnd::new(Arc::clone(runtime), client));
             let server: Box<dyn Duplex> = Box::new(server);
-            Ok(Ends { client, server: Box::new(server), _listener: Arc::clone(&listener) })
+            Ok(Ends { client: end(client)?, server: Box::new(server), _listener: Arc::clone(&listener) })
         };
         (0..count).map(open).collect()
     }
@@ -154,7 +167,11 @@ impl Arena for StackArena {
 
     fn connect_all(&self, begin: Begin, count: u16) -> Result<Vec<Ends>, Failure> {
         match &self.runtime {
-            Some(runtime) => self.connect_tasks(runtime, begin, count),
+            Some(runtime) => self.connect_ends(begin, count, |client| {
+                let client = client.into_async().map_err(|_| Failure::run("the stream has clones"))?;
+                Ok(Box::new(TaskEnd::new(Arc::clone(runtime), client)))
+            }),
+            None if self.chunks => self.connect_ends(begin, count, |client| Ok(Box::new(ChunkEnd(client)))),
             None => super::connect_blocking(self, begin, count),
         }
     }

@@ -122,18 +122,21 @@ const fn fold(sum: u64) -> u16 {
 /// A sum in the other byte order is the same with its octets swapped (RFC 1071 §2 (B)).
 #[inline]
 fn native_sum(octets: &[u8]) -> u64 {
-    // Eight lanes of 32-bit words in 64 bits each: independent, so that the compiler can use vector
-    // registers, and without carries: a lane would need 128 GiB of octets to overflow.
-    let mut lanes = [0_u64; 8];
-    let (chunks, rest) = octets.as_chunks::<32>();
+    // Eight lanes, each of the low and of the high halves of 64-bit words: independent, so that the compiler can use
+    // vector registers, and without carries: a lane would need 256 GiB of octets to overflow.
+    let (mut low, mut high) = ([0_u64; 8], [0_u64; 8]);
+    let (chunks, rest) = octets.as_chunks::<64>();
     for chunk in chunks {
-        let (words, _) = chunk.as_chunks::<4>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
+        let (words, _) = chunk.as_chunks::<8>();
+        for ((low, high), word) in low.iter_mut().zip(&mut high).zip(words) {
+            let word = u64::from_ne_bytes(*word);
+            *low += word & 0xffff_ffff;
+            *high += word >> 32;
         }
     }
-    // 2 * 16 bits of each lane: the eight together stay far below 64 bits.
-    let mut sum = lanes.iter().map(|lane| (lane >> 32) + (lane & 0xffff_ffff)).sum::<u64>();
+    // 2 * 16 bits of each lane: the sixteen together stay far below 64 bits.
+    let lanes = low.iter().chain(&high);
+    let mut sum = lanes.map(|lane| (lane >> 32) + (lane & 0xffff_ffff)).sum::<u64>();
     let (words, rest) = rest.as_chunks::<4>();
     for word in words {
         sum += u64::from(u32::from_ne_bytes(*word));

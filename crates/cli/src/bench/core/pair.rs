@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
+use polytcp::io::RxPool;
 use polytcp_proto::config::HostConfig;
 use polytcp_proto::host::drive::{self, Outputs, Settled};
 use polytcp_proto::host::{
@@ -47,6 +48,7 @@ struct Ring {
     lost_per_million: u32,
     /// Segments with payload that went in, lost ones included.
     segments: u64,
+    pool: RxPool,
 }
 
 impl Outputs for Ring {
@@ -61,20 +63,40 @@ impl Outputs for Ring {
                 return;
             }
         }
-        let mut bytes = BytesMut::with_capacity(packet.len());
-        bytes.extend_from_slice(packet.header.as_slice());
-        bytes.extend_from_slice(&packet.payload);
         let mut vnet = packet.vnet;
         if matches!(vnet.checksum, Checksum::Partial { .. }) {
             vnet.checksum = Checksum::Verified;
         }
-        let received = Received { vnet, buffer_bytes: bytes.len() as u32, bytes: bytes.freeze() };
-        self.packets.push_back((packet.interface, received));
+        // As the devices of a running stack keep what they read.
+        let received = self.pool.concat(vnet, [packet.header.as_slice(), &packet.payload[..]]);
+        debug_assert!(received.is_some(), "a packet of {} octets", packet.len());
+        self.packets.extend(received.map(|received| (packet.interface, received)));
     }
 
     fn event(&mut self, _: &Host, _: Event) {}
 
     fn pm_event(&mut self, _: &PmEvent) {}
+}
+
+/// What is written is copied into blocks that are used again, as by the sockets of a running stack.
+#[derive(Default)]
+struct Blocks {
+    block: BytesMut,
+    spent: VecDeque<BytesMut>,
+}
+
+impl Blocks {
+    fn fill(&mut self, octets: &[u8]) -> BytesMut {
+        // The last octet stays unused, see `Piece`.
+        if self.block.capacity() <= octets.len() {
+            let free = self.spent.iter_mut().position(|block| block.try_reclaim(BLOCK_BYTES));
+            let next = free.and_then(|at| self.spent.remove(at));
+            let next = next.unwrap_or_else(|| BytesMut::with_capacity(BLOCK_BYTES));
+            self.spent.push_back(std::mem::replace(&mut self.block, next));
+        }
+        self.block.extend_from_slice(octets);
+        self.block.split()
+    }
 }
 
 /// The hosts: 0 is the client, 1 the server.
@@ -118,6 +140,7 @@ impl Pair {
             chances: ChaCha8Rng::seed_from_u64(seed),
             lost_per_million: setup.lost_per_million,
             segments: 0,
+            pool: RxPool::new(),
         });
         Ok(Self { hosts, rings, now, listener: None })
     }
@@ -170,7 +193,7 @@ impl Pair {
         let failed = |error: CallError| Failure::Run(format!("the transfer: {error}"));
         let before = self.rings[1].segments;
         let (mut written, mut read, mut silent) = (0, 0, 0);
-        let mut block = BytesMut::new();
+        let mut blocks = Blocks::default();
         while read < size {
             while written < size {
                 let room = self.hosts[0].write_room(client).map_err(failed)? as u64;
@@ -178,12 +201,8 @@ impl Pair {
                 if len == 0 {
                     break;
                 }
-                // The last octet stays unused, see `Piece`.
-                if block.capacity() <= len {
-                    block = BytesMut::with_capacity(BLOCK_BYTES);
-                }
-                block.extend_from_slice(pattern.at(written, len));
-                self.hosts[0].write(self.now, client, Piece::Growing(block.split())).map_err(failed)?;
+                let piece = Piece::Growing(blocks.fill(pattern.at(written, len)));
+                self.hosts[0].write(self.now, client, piece).map_err(failed)?;
                 written += len as u64;
             }
             let (had, mut is_wrong) = (read, false);

@@ -258,6 +258,19 @@ impl<S: Sequence> RangeSet<S> {
     pub fn clear(&mut self) {
         *self = Self::default();
     }
+
+    /// Gives memory back of which three quarters are not used any more, but for `keep` ranges.
+    pub fn shrink(&mut self, keep: usize) {
+        shrink(&mut self.ranges, keep);
+    }
+}
+
+/// Gives memory of a queue back, where less than a quarter is used: down to half, so that it neither grows nor
+/// shrinks again soon. Room for `keep` stays.
+pub(crate) fn shrink<T>(queue: &mut VecDeque<T>, keep: usize) {
+    if queue.capacity() > keep && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to((queue.len() * 2).max(keep));
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@
 //! segments cannot rewrite what was acknowledged. The number of entries is limited; see
 //! [`insert`](Reassembly::insert) for what happens at the limit. Memory is counted by what is pinned,
 //! and a payload under a quarter of its buffer is copied out, so that one-octet segments in 64 KiB
-//! buffers do not pin 64 KiB each.
+//! buffers do not pin 64 KiB each. What an entry costs beside its buffer is counted where it is much
+//! ([`ENTRY_BYTES_MIN`]), and room for entries that are gone is given back: the heap holds less
+//! than twice what is counted, where `buffer_bytes` is what a buffer is.
 //!
 //! **Why a deque.** Serial numbers have no total order, so that no ordered map takes them as keys.
 //! Nearly all data arrives at the tail (O(1)) and leaves at the front (O(1)); a retransmission that
@@ -32,6 +34,11 @@ pub const RECENT_RANGES: usize = 4;
 /// What a payload that was copied out costs beyond its octets: its allocation's header and rounding,
 /// and its entry here. Rounded up, so that one-octet segments are not a bargain.
 pub const COPY_OVERHEAD_BYTES: u32 = 128;
+
+/// Least that an entry is accounted for. Beside its buffer it costs up to 344 octets: 72 for itself and
+/// its range, four times while as much room is kept; and 56 to share the buffer and round it up. So a
+/// larger buffer is more than half of the whole and is counted as it is, and a smaller one as this.
+pub const ENTRY_BYTES_MIN: u32 = 384;
 
 /// Contiguous octets that arrived together.
 #[derive(Clone, Debug)]
@@ -86,7 +93,8 @@ impl<S: Sequence, T: Clone> Reassembly<S, T> {
     /// Takes `bytes` that begin at `start` and pin `buffer_bytes` octets of memory.
     ///
     /// Only octets that are not held become entries, one for each hole that they fill or touch, each
-    /// with a clone of `tag` and counted with the whole buffer unless it is copied out.
+    /// with a clone of `tag` and counted with the whole buffer unless it is copied out, but at least as
+    /// [`ENTRY_BYTES_MIN`].
     ///
     /// At the limit of entries, data in front of everything held takes the place of the highest entry,
     /// since it may be what the owner waits for; so an owner's next octet is never refused. (Giving up
@@ -156,7 +164,7 @@ impl<S: Sequence, T: Clone> Reassembly<S, T> {
         self.held.as_ref().map_or(0, |held| held.payload_bytes())
     }
 
-    /// Octets of memory that the held data pins.
+    /// Octets of memory that the held data is accounted for.
     pub fn buffer_bytes(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.buffer_bytes())
     }

@@ -4,13 +4,14 @@
 //! A binary of its own, since its allocator counts for the whole process. Each allocation is charged to the host that
 //! was at work when it was made; a packet to the one that it goes to. So whatever stays is somebody's.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/heap.rs"]
+mod heap;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicIsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use heap::{NOBODY, charged, held_bytes, taken_bytes};
 use polytcp_proto::config::HostConfig;
 use polytcp_proto::host::drive::{self, Outputs};
 use polytcp_proto::host::{
@@ -34,78 +35,6 @@ const EXCHANGE_BYTES: usize = 3_000;
 const QUIET: Duration = Duration::from_secs(10);
 /// Time that a packet takes.
 const DELAY: Duration = Duration::from_millis(5);
-
-/// The system's allocator; in front of each allocation it keeps who made it.
-struct Charging;
-
-#[global_allocator]
-static ALLOCATOR: Charging = Charging;
-
-/// Octets asked for and not given back: of nobody, of the client, of the server.
-static HELD: [AtomicIsize; 3] = [const { AtomicIsize::new(0) }; 3];
-/// The same as glibc's allocator takes them: 8 octets more each, in steps of 16.
-static TAKEN: [AtomicIsize; 3] = [const { AtomicIsize::new(0) }; 3];
-
-const NOBODY: usize = 0;
-
-thread_local! {
-    static AT_WORK: Cell<usize> = const { Cell::new(NOBODY) };
-}
-
-fn charge(owner: usize, size: usize, sign: isize) {
-    HELD[owner].fetch_add(sign * size as isize, Ordering::Relaxed);
-    let taken = (size + 8).next_multiple_of(16).max(32);
-    TAKEN[owner].fetch_add(sign * taken as isize, Ordering::Relaxed);
-}
-
-/// Octets in front of an allocation, in which its owner stands: they keep its alignment.
-fn front_of(layout: Layout) -> usize {
-    layout.align().max(size_of::<usize>())
-}
-
-fn with_front(layout: Layout) -> Option<Layout> {
-    let front = front_of(layout);
-    Layout::from_size_align(layout.size().checked_add(front)?, front).ok()
-}
-
-// SAFETY: every allocation comes from `System`, with a layout that has room for the owner in front of what was asked
-// for and an alignment at least as large. Counting touches atomic integers and a thread-local without destructor, and
-// never allocates.
-unsafe impl GlobalAlloc for Charging {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(whole) = with_front(layout) else { return std::ptr::null_mut() };
-        // SAFETY: `whole` is not empty, since it has room for the owner.
-        let start = unsafe { System.alloc(whole) };
-        if start.is_null() {
-            return start;
-        }
-        let owner = AT_WORK.try_with(Cell::get).unwrap_or(NOBODY);
-        charge(owner, layout.size(), 1);
-        // SAFETY: the allocation begins with room for a `usize`, aligned for one.
-        unsafe { start.cast::<usize>().write(owner) };
-        // SAFETY: `front_of` octets are within the allocation.
-        unsafe { start.add(front_of(layout)) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: `alloc` gave out `ptr` for this layout, so many octets behind the start.
-        let start = unsafe { ptr.sub(front_of(layout)) };
-        // SAFETY: `alloc` wrote the owner there.
-        let owner = unsafe { start.cast::<usize>().read() };
-        charge(owner, layout.size(), -1);
-        let Some(whole) = with_front(layout) else { return };
-        // SAFETY: `alloc` asked `System` for this very layout, and got `start`.
-        unsafe { System.dealloc(start, whole) }
-    }
-}
-
-/// Runs `f`, and charges what it allocates to `owner`.
-fn charged<R>(owner: usize, f: impl FnOnce() -> R) -> R {
-    let before = AT_WORK.replace(owner);
-    let result = f();
-    AT_WORK.set(before);
-    result
-}
 
 /// Packets on their way, as owners of hosts are numbered.
 struct Wire {
@@ -263,14 +192,10 @@ impl World {
     }
 }
 
-fn count(counts: &[AtomicIsize; 3], owner: usize) -> isize {
-    counts[owner].load(Ordering::Relaxed)
-}
-
 #[test]
 fn an_idle_connection_with_two_subflows_costs_at_most_four_kibibytes_of_heap() {
     let mut world = World::new();
-    let before = [CLIENT, SERVER].map(|owner| (count(&HELD, owner), count(&TAKEN, owner)));
+    let before = [CLIENT, SERVER].map(|owner| (held_bytes(owner), taken_bytes(owner)));
     for _ in 0..CONNECTIONS {
         world.connect();
     }
@@ -282,8 +207,8 @@ fn an_idle_connection_with_two_subflows_costs_at_most_four_kibibytes_of_heap() {
         assert_eq!(accounting.buffered_bytes, 0, "{name}: all is read and acknowledged");
     }
     for ((owner, name), before) in [(CLIENT, "client"), (SERVER, "server")].into_iter().zip(before) {
-        let held = (count(&HELD, owner) - before.0) / CONNECTIONS as isize;
-        let taken = (count(&TAKEN, owner) - before.1) / CONNECTIONS as isize;
+        let held = (held_bytes(owner) - before.0) / CONNECTIONS as isize;
+        let taken = (taken_bytes(owner) - before.1) / CONNECTIONS as isize;
         println!("{name}: {held} octets of heap per connection, {taken} as an allocator rounds them");
         assert!(held <= HEAP_BYTES_MAX, "{name}: {held} octets");
     }
@@ -314,7 +239,7 @@ fn an_exchange_beside_a_hundred_thousand_idle_connections() {
             begun.elapsed()
         });
         let least = least.min().unwrap();
-        let held = [CLIENT, SERVER].map(|owner| count(&HELD, owner) / connections as isize);
+        let held = [CLIENT, SERVER].map(|owner| held_bytes(owner) / connections as isize);
         println!(
             "{connections} connections: {least:?} for an exchange, at most {dearest:?} to connect, {held:?} octets"
         );

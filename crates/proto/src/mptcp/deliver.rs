@@ -22,16 +22,13 @@ impl Hook<'_> {
         buffer_bytes: u32,
         held: HeldTag,
     ) -> Result<(), Abort> {
-        let total = rest.len() as u64;
-        // A buffer that several parts share is shared out among them.
-        let share = |len: usize| (u64::from(buffer_bytes) * len as u64 / total.max(1)) as u32;
         let mut result = self.mp.cursor.see(ssn, held);
         while result.is_ok() && !rest.is_empty() {
             result = match self.mp.cursor.next_part(ssn, &mut rest, held) {
                 Ok(part) => {
-                    let len = part.bytes.len();
-                    ssn += len as u32;
-                    self.take_part(env, part, share(len))?
+                    ssn += part.bytes.len() as u32;
+                    // Each part pins the whole buffer, since the others may be gone: of old data, or beyond the window.
+                    self.take_part(env, part, buffer_bytes)?
                 }
                 Err(fault) => Err(fault),
             };
@@ -61,7 +58,7 @@ impl Hook<'_> {
             }
         }
         if !rest.is_empty() {
-            self.data.rcv.append(rest.clone(), share(rest.len()));
+            self.data.rcv.append(rest.clone(), buffer_bytes);
         }
         Ok(())
     }

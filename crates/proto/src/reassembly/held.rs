@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use super::{COPY_OVERHEAD_BYTES, Entry, Inserted, RECENT_RANGES, Sequence, Span};
-use crate::ranges::RangeSet;
+use super::{COPY_OVERHEAD_BYTES, ENTRY_BYTES_MIN, Entry, Inserted, RECENT_RANGES, Sequence, Span};
+use crate::ranges::{RangeSet, shrink};
 
 /// Entries for which memory is kept when the structure runs empty: what little reordering needs again and again.
 const KEEP_ENTRIES: usize = 8;
@@ -105,7 +105,7 @@ impl<S: Sequence, T: Clone> Held<S, T> {
             let mut entry = self.entries.pop_front()?;
             self.ranges.trim_below(entry.end());
             self.uncount(&entry);
-            self.shrink_if_empty();
+            self.shrink();
             if is_over {
                 continue;
             }
@@ -119,7 +119,7 @@ impl<S: Sequence, T: Clone> Held<S, T> {
         let entry = self.entries.pop_back()?;
         self.ranges.trim_from(entry.start);
         self.uncount(&entry);
-        self.shrink_if_empty();
+        self.shrink();
         Some(entry)
     }
 
@@ -185,9 +185,10 @@ impl<S: Sequence, T: Clone> Held<S, T> {
                 (bytes, buffer_bytes.max(len))
             };
         self.payload_bytes += bytes.len();
-        self.buffer_bytes += buffer_bytes as usize;
+        let entry = Entry { start: part.start, bytes, buffer_bytes, tag };
+        self.buffer_bytes += cost(&entry);
         self.ranges.insert(part);
-        self.entries.insert(index, Entry { start: part.start, bytes, buffer_bytes, tag });
+        self.entries.insert(index, entry);
     }
 
     /// Makes the range that holds `point` the latest one.
@@ -204,16 +205,20 @@ impl<S: Sequence, T: Clone> Held<S, T> {
 
     fn uncount(&mut self, entry: &Entry<S, T>) {
         self.payload_bytes -= entry.bytes.len();
-        self.buffer_bytes -= entry.buffer_bytes as usize;
+        self.buffer_bytes -= cost(entry);
     }
 
-    fn shrink_if_empty(&mut self) {
+    /// Gives memory back of which three quarters are not used any more.
+    fn shrink(&mut self) {
         if self.entries.is_empty() {
             self.recent = [None; RECENT_RANGES];
             if self.entries.capacity() > KEEP_ENTRIES {
                 self.entries = VecDeque::new();
             }
+        } else {
+            shrink(&mut self.entries, KEEP_ENTRIES);
         }
+        self.ranges.shrink(KEEP_ENTRIES);
     }
 
     /// Recounts what is kept incrementally.
@@ -223,9 +228,14 @@ impl<S: Sequence, T: Clone> Held<S, T> {
         disjoint
             && entries.len() <= *limit_entries
             && *payload_bytes == entries.iter().map(|e| e.bytes.len()).sum::<usize>()
-            && *buffer_bytes == entries.iter().map(|e| e.buffer_bytes as usize).sum::<usize>()
+            && *buffer_bytes == entries.iter().map(cost).sum::<usize>()
             && ranges.octets() == *payload_bytes as u64
     }
+}
+
+/// What an entry is accounted for.
+fn cost<S, T>(entry: &Entry<S, T>) -> usize {
+    entry.buffer_bytes.max(ENTRY_BYTES_MIN) as usize
 }
 
 fn earlier<S: Sequence>(a: S, b: S) -> S {

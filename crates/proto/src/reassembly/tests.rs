@@ -228,10 +228,10 @@ fn a_small_payload_does_not_pin_its_buffer() {
     let mut queue = Reassembly::new(ROOMY);
     let buffer = Bytes::from(vec![7; 65_536]);
     queue.insert(SeqNum(10), buffer.slice(100..101), 65_536, ());
-    assert_eq!(queue.buffer_bytes(), 1 + COPY_OVERHEAD_BYTES as usize);
+    assert_eq!(queue.buffer_bytes(), ENTRY_BYTES_MIN as usize);
     assert!(buffer.is_unique(), "the queue has its own copy");
     queue.insert(SeqNum(20), buffer.slice(0..16_384), 65_536, ());
-    assert_eq!(queue.buffer_bytes(), 1 + COPY_OVERHEAD_BYTES as usize + 65_536);
+    assert_eq!(queue.buffer_bytes(), ENTRY_BYTES_MIN as usize + 65_536);
     assert!(!buffer.is_unique());
     queue.clear();
     assert!(buffer.is_unique() && queue.buffer_bytes() == 0 && queue.payload_bytes() == 0);

@@ -8,6 +8,7 @@
 mod caller;
 mod job;
 mod mptcp_rs_client;
+#[allow(dead_code, reason = "the command uses more of it")]
 #[path = "../../crates/cli/src/pattern.rs"]
 mod pattern;
 mod smoltcp_client;

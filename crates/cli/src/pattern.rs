@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 /// An endless stream of characters from space to underscore without period; the same seed gives the same
 /// stream.
 ///
@@ -51,7 +49,7 @@ const PERIOD: usize = 1_048_573;
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     /// Two periods, so that a slice of one may begin anywhere.
-    octets: Bytes,
+    octets: Vec<u8>,
 }
 
 impl Pattern {
@@ -64,7 +62,7 @@ impl Pattern {
         let mut octets = vec![0; PERIOD];
         Generator::new(seed).fill(&mut octets);
         octets.extend_from_within(..);
-        Self { octets: octets.into() }
+        Self { octets }
     }
 
     /// The octets from `offset` on, at most `len` and at most one period.
@@ -72,10 +70,12 @@ impl Pattern {
         let start = (offset % PERIOD as u64) as usize;
         &self.octets[start..start + len.min(PERIOD)]
     }
+}
 
-    /// The same, shared.
-    pub(crate) fn chunk_at(&self, offset: u64, len: usize) -> Bytes {
-        self.octets.slice_ref(self.at(offset, len))
+/// All that [`at`](Pattern::at) gives parts of.
+impl AsRef<[u8]> for Pattern {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
     }
 }
 

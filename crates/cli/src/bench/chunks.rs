@@ -4,6 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use polytcp::blocking::MptcpStream;
 
 use super::end::{End, Receiver};
@@ -14,13 +15,22 @@ use crate::pattern::Pattern;
 /// looks at unless octets are compared.
 pub(super) struct ChunkEnd(pub(super) MptcpStream);
 
+/// Memory that its chunks share.
+struct Shared(Arc<Pattern>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
 impl End for ChunkEnd {
     fn send_pattern(&self, load: Load, pattern: &Arc<Pattern>) -> io::Result<()> {
+        let whole = Bytes::from_owner(Shared(Arc::clone(pattern)));
         let mut sent = 0;
         while let Some(piece) = load.piece(pattern, sent) {
-            let len = piece.len();
-            self.0.write_chunk(pattern.chunk_at(sent, len))?;
-            sent += len as u64;
+            self.0.write_chunk(whole.slice_ref(piece))?;
+            sent += piece.len() as u64;
         }
         self.0.shutdown(Shutdown::Write)
     }

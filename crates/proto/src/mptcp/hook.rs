@@ -221,6 +221,11 @@ impl Extension for Hook<'_> {
         window
     }
 
+    fn shared_window_bytes(&self) -> u32 {
+        let rcv = &self.data.rcv;
+        u32::try_from(rcv.promised().saturating_since(rcv.nxt())).unwrap_or(u32::MAX)
+    }
+
     fn empty_tag(&self) -> SentTag {
         None
     }

@@ -86,6 +86,11 @@ pub trait Extension {
     /// smaller window only from one that does, or when it is zero.
     fn window_bytes(&mut self, shift: u8, repeats_ack: bool) -> u32;
 
+    /// Octets that the peer may send on any flow, whichever of them told it so.
+    fn shared_window_bytes(&self) -> u32 {
+        0
+    }
+
     /// The tag of a segment without payload, which a FIN is.
     fn empty_tag(&self) -> Self::Sent;
 

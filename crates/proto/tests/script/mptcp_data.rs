@@ -240,3 +240,19 @@ fn a_window_field_of_0_takes_no_promise_back() {
     s.receives(ack(1, 101).window(0).dack(101));
     s.writes_bulk(100, 100).sends(bulk(101, 1, 100).map(101));
 }
+
+/// Linux sends on one subflow what the window that another has announced allows (RFC 8684 §3.3.1).
+#[test]
+fn what_another_subflow_announced_may_come_on_any() {
+    let mut config = config();
+    config.tcp.recv_buffer_bytes = NonZeroU32::new(9_362); // a window of 8,192
+    let mut s = Script::accepted_with(config);
+    s.joined_by_peer(1);
+    s.receives(bulk(1, 1, 1_000).on(1).map(1)).sends(ack(1, 1_001).on(1).dack(1_001));
+    assert_eq!(s.read().len(), 1_000);
+    s.receives(bulk(1, 1, 100).map(1_001)).sends(ack(1, 101).dack(1_101));
+    assert_eq!(s.read().len(), 100);
+    // The second subflow has announced octets up to its 8,192nd, the first one 900 more.
+    s.receives(bulk(8_001, 1, 1_000).on(1).map(8_101));
+    s.sends(ack(1, 1_001).on(1).dack(1_101).sack(&[(8_001, 9_001)]));
+}

@@ -5,9 +5,20 @@ mod support;
 use serde_json::Value;
 use support::run;
 
+/// What such a bench tells; `None` where there is no lab and none is required.
+fn report(args: &[&str]) -> Option<Value> {
+    let ran = run(args);
+    if ran.status == Some(2) && std::env::var_os("POLYTCP_REQUIRE_LAB").is_none() {
+        eprintln!("skipped: {}", ran.stderr);
+        return None;
+    }
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    Some(serde_json::from_str(ran.stdout_text()).expect("one JSON object"))
+}
+
 #[test]
 fn each_combination_has_a_figure() {
-    let ran = run(&[
+    let report = report(&[
         "bench",
         "--size",
         "2M",
@@ -26,12 +37,7 @@ fn each_combination_has_a_figure() {
         "--unpinned",
         "--json",
     ]);
-    if ran.status == Some(2) && std::env::var_os("POLYTCP_REQUIRE_LAB").is_none() {
-        eprintln!("skipped: {}", ran.stderr);
-        return;
-    }
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
-    let report: Value = serde_json::from_str(ran.stdout_text()).expect("one JSON object");
+    let Some(report) = report else { return };
     assert_eq!((&report["compared"], &report["pinned"]), (&true.into(), &false.into()));
     let figures = report["figures"].as_array().expect("a list");
     assert_eq!(figures.len(), 8);
@@ -50,7 +56,7 @@ fn each_combination_has_a_figure() {
 
 #[test]
 fn chunks_and_steering_have_figures_of_their_own() {
-    let ran = run(&[
+    let report = report(&[
         "bench",
         "--size",
         "4M",
@@ -62,12 +68,7 @@ fn chunks_and_steering_have_figures_of_their_own() {
         "off,on",
         "--json",
     ]);
-    if ran.status == Some(2) && std::env::var_os("POLYTCP_REQUIRE_LAB").is_none() {
-        eprintln!("skipped: {}", ran.stderr);
-        return;
-    }
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
-    let report: Value = serde_json::from_str(ran.stdout_text()).expect("one JSON object");
+    let Some(report) = report else { return };
     let figures = report["figures"].as_array().expect("a list").iter();
     let names: Vec<_> = figures
         .map(|figure| ["steering", "sockets", "way"].map(|name| figure[name].as_str().expect("a name")))

@@ -43,7 +43,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             env.counters.tcp_ack_skipped_paws += u64::from(!answered);
             return None;
         }
-        // The window is the connection's (RFC 8684 §3.3.1): Linux sends on a subflow what another has announced.
+        // The window is the connection's (RFC 8684 §3.3.4): Linux sends on a subflow what another has announced.
         self.rcv.adv = self.rcv.adv.max(self.rcv.nxt + ext.shared_window_bytes());
         if !self.is_acceptable(&segment) {
             if segment.is_rst() {

@@ -241,7 +241,7 @@ fn a_window_field_of_0_takes_no_promise_back() {
     s.writes_bulk(100, 100).sends(bulk(101, 1, 100).map(101));
 }
 
-/// Linux sends on one subflow what the window that another has announced allows (RFC 8684 §3.3.1).
+/// Linux sends on one subflow what the window that another has announced allows (RFC 8684 §3.3.4).
 #[test]
 fn what_another_subflow_announced_may_come_on_any() {
     let mut config = config();

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::cooperation::cooperate;
 use crate::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::socket::Socket;
 use crate::stream::MptcpStream;
@@ -13,14 +14,16 @@ use crate::stream::MptcpStream;
 /// Reads into a slice by the waiter of the reading task.
 fn read(socket: &Socket, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
     let mut filled = 0;
-    socket.poll_read(cx, socket.read_key, buf.len(), |part| {
-        buf[filled..filled + part.len()].copy_from_slice(part);
-        filled += part.len();
+    cooperate(cx, |cx| {
+        socket.poll_read(cx, socket.read_key, buf.len(), |part| {
+            buf[filled..filled + part.len()].copy_from_slice(part);
+            filled += part.len();
+        })
     })
 }
 
 fn write(socket: &Socket, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-    socket.poll_write(cx, socket.write_key, buf)
+    cooperate(cx, |cx| socket.poll_write(cx, socket.write_key, buf))
 }
 
 macro_rules! async_read {
@@ -44,9 +47,10 @@ macro_rules! async_read {
             ) -> Poll<io::Result<()>> {
                 let socket = self.socket();
                 // Into memory that may not be initialised, without initialising it first.
-                socket
-                    .poll_read(cx, socket.read_key, buf.remaining(), |part| buf.put_slice(part))
-                    .map_ok(|_| ())
+                cooperate(cx, |cx| {
+                    socket.poll_read(cx, socket.read_key, buf.remaining(), |part| buf.put_slice(part))
+                })
+                .map_ok(|_| ())
             }
         }
     };

@@ -58,7 +58,8 @@
 //! - `engine`: a round, and the thread that does rounds. `reactor`: what it sleeps on.
 //! - `drive`: who drives a stack without that thread. `busy_callers`: who does while calls send a lot.
 //! - `device_slot`: a device and its transmit ring.
-//! - `waiters`, `registration`, `parker`: who waits, how he is entered, and how a thread sleeps.
+//! - `waiters`, `registration`, `parker`: who waits, how he is entered, and how a thread sleeps. `cooperation`: tasks
+//!   that never have to wait yield.
 #![forbid(unsafe_code)]
 
 mod acceptor;
@@ -68,6 +69,7 @@ mod block;
 pub mod blocking;
 mod builder;
 mod busy_callers;
+mod cooperation;
 mod device_slot;
 mod drive;
 mod engine;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use polytcp_proto::time::Instant;
 
+use crate::cooperation::cooperate;
 use crate::parker::block_on;
 use crate::shared::Shared;
 use crate::waiters::{Source, WaiterKey};
@@ -36,7 +37,7 @@ impl<'a> Registration<'a> {
 
     /// Waits as a future. Dropping the future leaves the list.
     pub(crate) async fn wait<T>(mut self, mut poll: impl FnMut(&mut Context<'_>, WaiterKey) -> Poll<T>) -> T {
-        poll_fn(move |context| self.poll(context, &mut poll)).await
+        poll_fn(move |context| cooperate(context, |context| self.poll(context, &mut poll))).await
     }
 
     /// Waits by blocking the thread.

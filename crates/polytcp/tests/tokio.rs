@@ -4,6 +4,8 @@
 mod support;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,6 +117,49 @@ async fn chunks_pass_in_both_styles() {
         };
         let ((), received) = tokio::join!(sending, receiving);
         assert_same(&received, &data);
+    };
+    timeout(LIMIT, run).await.expect("in time");
+}
+
+/// Tasks that this one wakes wait for its thread: no call may keep it for itself.
+#[tokio::test]
+async fn a_task_that_never_has_to_wait_lets_others_run() {
+    const CALLS: usize = 2_000;
+    /// A task of tokio's has 128 calls at a time.
+    const TURNS_MIN: usize = CALLS / 256;
+    let run = async {
+        let pair = Pair::new(1);
+        let (mut client, mut server) = connected(&pair).await;
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let told = |what: &str| {
+            let turns = turns.swap(0, Ordering::Relaxed);
+            assert!(turns >= TURNS_MIN, "{what}: others ran {turns} times during {CALLS} calls");
+        };
+        for _ in 0..CALLS {
+            client.write_all(b"octets").await.expect("write");
+        }
+        told("write");
+        // All of it is there before the first read.
+        while server.info().expect("info").bytes_received < 6 * CALLS as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        turns.store(0, Ordering::Relaxed);
+        let mut octets = [0; 6];
+        for _ in 0..CALLS / 2 {
+            server.read_exact(&mut octets).await.expect("read");
+        }
+        for _ in 0..CALLS / 2 {
+            server.readable().await.expect("readable");
+        }
+        told("read, readable");
+        other.abort();
     };
     timeout(LIMIT, run).await.expect("in time");
 }

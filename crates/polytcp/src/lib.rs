@@ -53,7 +53,7 @@
 //! - `stack`, `builder`: the handle, and what a stack is made of.
 //! - `stream`, `halves`, `listener`, [`blocking`]: the sockets' faces. `async_io`: the async traits.
 //! - `socket`, `acceptor`: what the faces share: every call once, as a poll function.
-//! - `block`: the memory that writes are copied into.
+//! - [`raw`]: the host itself, for sockets with another face. `block`: the memory that writes are copied into.
 //! - `shared`: the lock, the one way to the host, and what is done after the lock.
 //! - `engine`: a round, and the thread that does rounds. `reactor`: what it sleeps on.
 //! - `drive`: who drives a stack without that thread. `busy_callers`: who does while calls send a lot.
@@ -80,6 +80,7 @@ mod mutex;
 mod parker;
 mod path;
 mod pm_events;
+pub mod raw;
 mod reactor;
 mod readiness;
 mod registration;

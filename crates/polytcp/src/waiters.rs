@@ -57,6 +57,8 @@ struct Waiter {
 #[derive(Default)]
 struct Entry {
     list: Vec<Waiter>,
+    /// Woken at every event.
+    watcher: Option<Waker>,
     edges: u64,
 }
 
@@ -66,6 +68,8 @@ pub(crate) struct Waiters {
     sockets: HashMap<Source, Entry>,
     /// Waiters in all lists together.
     count: usize,
+    /// Threads that sleep until a watcher wakes them.
+    sleepers: usize,
 }
 
 impl Waiters {
@@ -76,9 +80,9 @@ impl Waiters {
 
     /// Drops the list of `source`, and returns its waiters for the caller to wake after the lock.
     pub(crate) fn close(&mut self, source: Source) -> Vec<Waker> {
-        let list = self.sockets.remove(&source).map(|entry| entry.list).unwrap_or_default();
+        let Some(Entry { list, watcher, .. }) = self.sockets.remove(&source) else { return Vec::new() };
         self.count -= list.len();
-        list.into_iter().map(|waiter| waiter.waker).collect()
+        list.into_iter().map(|waiter| waiter.waker).chain(watcher).collect()
     }
 
     /// Enters a waiter, or renews the one with that key. It is woken once, then entered no more.
@@ -118,12 +122,30 @@ impl Waiters {
         Some(list.swap_remove(at).waker)
     }
 
+    /// Lets `watcher` be woken at every event of `source`, beside the list; returns whom it replaces, to be dropped
+    /// after the lock.
+    #[must_use = "dropping a waker can run code that takes the lock"]
+    pub(crate) fn watch(&mut self, source: Source, watcher: Waker) -> Option<Waker> {
+        self.sockets.entry(source).or_default().watcher.replace(watcher)
+    }
+
+    /// A thread sleeps that watches sockets.
+    pub(crate) fn begin_sleep(&mut self) {
+        self.sleepers += 1;
+    }
+
+    /// It is awake.
+    pub(crate) fn end_sleep(&mut self) {
+        self.sleepers -= 1;
+    }
+
     /// Moves the wakers of those whom the event concerns to `out`.
     pub(crate) fn on_event(&mut self, event: Event, host: &Host, out: &mut Vec<Waker>) {
         match event {
             Event::Ready(id) => {
                 let Some(entry) = self.sockets.get_mut(&Source::Connection(id)) else { return };
                 entry.edges += 1;
+                out.extend(entry.watcher.clone());
                 if !entry.list.is_empty() {
                     let readiness = host.readiness(id);
                     self.count -= entry.take(|waiter| waiter.interest.is_met_by(&readiness), out);
@@ -132,6 +154,7 @@ impl Waiters {
             Event::Incoming(id) => {
                 let Some(entry) = self.sockets.get_mut(&Source::Listener(id)) else { return };
                 entry.edges += 1;
+                out.extend(entry.watcher.clone());
                 // All of them: one alone might be going away, and then nobody would come.
                 self.count -= entry.take(|_| true, out);
             }
@@ -142,6 +165,7 @@ impl Waiters {
     pub(crate) fn take_all(&mut self, source: Source, out: &mut Vec<Waker>) {
         if let Some(entry) = self.sockets.get_mut(&source) {
             entry.edges += 1;
+            out.extend(entry.watcher.clone());
             self.count -= entry.take(|_| true, out);
         }
     }
@@ -149,13 +173,14 @@ impl Waiters {
     /// Moves the wakers of all sockets to `out`.
     pub(crate) fn take_everyone(&mut self, out: &mut Vec<Waker>) {
         for entry in self.sockets.values_mut() {
+            out.extend(entry.watcher.clone());
             self.count -= entry.take(|_| true, out);
         }
     }
 
     /// True when somebody waits for any socket.
     pub(crate) fn is_anyone_waiting(&self) -> bool {
-        self.count > 0
+        self.count > 0 || self.sleepers > 0
     }
 
     /// True when somebody waits for `source`.

@@ -1,7 +1,10 @@
 //! The socket calls.
 
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::num::NonZeroU8;
+
+use bytes::Bytes;
 
 use super::ip_counters::{Family, IpEvent, count_ip};
 use super::listener::{Listener, timeouts_within};
@@ -239,6 +242,16 @@ impl Host {
         outcome
     }
 
+    /// The first `max` octets at most of what [`read`](Self::read) would give, without a copy; they stay to be read
+    /// (`MSG_PEEK`). Empty where there is nothing.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn peek(&mut self, id: ConnectionId, max: usize) -> Result<Vec<Bytes>, CallError> {
+        let tenant = self.tenant_mut(id).ok_or(CallError::NotFound)?;
+        Ok(tenant.connection.peek(max))
+    }
+
     /// Closes the sending direction after what was written (`SHUT_WR`).
     ///
     /// # Errors
@@ -276,6 +289,7 @@ impl Host {
                 hup: true,
                 error: true,
                 connected: true,
+                closed: true,
             },
             Connection::readiness,
         )

@@ -205,6 +205,8 @@ pub struct Readiness {
     pub error: bool,
     /// The handshake is over, one way or the other.
     pub connected: bool,
+    /// The connection is over: both directions are done and acknowledged, or it failed (`TCP_CLOSE`).
+    pub closed: bool,
 }
 
 /// What happened, in order, since the last poll.
@@ -294,8 +296,16 @@ pub struct ConnectionInfo {
     pub bytes_written: u64,
     /// Bytes that the peer acknowledged at data level.
     pub bytes_acked: u64,
+    /// Bytes accepted that were not sent for the first time yet (`SIOCOUTQNSD`).
+    pub bytes_unsent: u64,
+    /// Our direction is closed, and the peer has not acknowledged that.
+    pub data_fin_outstanding: bool,
     /// Bytes received in order at data level.
     pub bytes_received: u64,
+    /// Of these, bytes that were not read yet (`SIOCINQ`).
+    pub bytes_readable: usize,
+    /// The peer closed its direction, and all before that was received.
+    pub peer_finished: bool,
     /// Bytes sent again at data level (reinjections and probes).
     pub bytes_reinjected: u64,
     /// Bytes held in the send buffer.

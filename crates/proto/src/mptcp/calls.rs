@@ -1,6 +1,9 @@
 //! What the application does with a connection, and what the connection tells of itself.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use super::connection::{Connection, Ctx, Stage};
 use super::hook::{DSS_BYTES_MAX, Mode};
@@ -62,6 +65,11 @@ impl Connection {
             Stage::Finished => Ok(ReadOutcome::Finished),
             Stage::Established => Ok(ReadOutcome::WouldBlock),
         }
+    }
+
+    /// The first `max` octets of what can be read, which stay.
+    pub(crate) fn peek(&mut self, max: usize) -> Vec<Bytes> {
+        self.data.rcv.peek(max)
     }
 
     /// Tells the peer on every subflow that there is room again, when that matters to it.
@@ -159,6 +167,7 @@ impl Connection {
             hup: finished || (read_closed && self.data.snd.is_closed()),
             error: failed,
             connected: self.stage != Stage::Connecting,
+            closed: finished,
         }
     }
 
@@ -179,7 +188,11 @@ impl Connection {
             token: self.token().map(|token| token.0),
             bytes_written: buffer.write_seq().saturating_since(first) + self.syn_data_bytes,
             bytes_acked: buffer.snd_una().saturating_since(first) + self.syn_data_bytes,
+            bytes_unsent: buffer.unsent(),
+            data_fin_outstanding: self.data.snd.is_closed() && !self.data.snd.is_done(),
             bytes_received: self.data.rcv.bytes_received(),
+            bytes_readable: self.data.rcv.readable_bytes(),
+            peer_finished: self.data.rcv.is_finished(),
             bytes_reinjected: self.data.snd.bytes_reinjected,
             send_buffer_used: buffer.held_bytes(),
             send_buffer_bytes: buffer.limit_bytes(),

@@ -1,6 +1,7 @@
 //! Received octets in order, in the buffers that they came in.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
@@ -92,6 +93,22 @@ impl Pieces {
         }
     }
 
+    /// The first `max` octets, which stay.
+    pub fn peek(&mut self, max: usize) -> Vec<Bytes> {
+        self.seal();
+        let mut left = max;
+        let mut parts = Vec::new();
+        for Piece { bytes, .. } in &self.queue {
+            if left == 0 {
+                break;
+            }
+            let len = bytes.len().min(left);
+            parts.push(bytes.slice(..len));
+            left -= len;
+        }
+        parts
+    }
+
     /// Detaches the first piece, with the memory that it pins.
     pub fn pop(&mut self) -> Option<(Bytes, u32)> {
         if self.queue.is_empty() {
@@ -134,7 +151,6 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     const AMPLE: usize = 1 << 20;
 
@@ -202,6 +218,22 @@ mod tests {
         pieces.push(octets(0, 1_000), 1_500, AMPLE);
         pieces.clear();
         assert_eq!((pieces.read(1), pieces.len_bytes(), pieces.pinned_bytes()), (None, 0, 0));
+    }
+
+    #[test]
+    fn what_is_peeked_at_stays() {
+        let mut pieces = Pieces::default();
+        pieces.push(octets(0, 1_000), 1_000, AMPLE);
+        pieces.push(octets(1_000, 100), 100, AMPLE);
+        let at = |pieces: &mut Pieces, max| pieces.peek(max).concat();
+        assert_eq!(at(&mut pieces, 0), b"");
+        assert_eq!(at(&mut pieces, 600), octets(0, 600));
+        assert_eq!(at(&mut pieces, 1_050), octets(0, 1_050));
+        pieces.push(octets(1_100, 100), 100, AMPLE);
+        assert_eq!(at(&mut pieces, 5_000), octets(0, 1_200));
+        assert_eq!((pieces.len_bytes(), pieces.pinned_bytes()), (1_200, 1_200));
+        assert_eq!(pieces.read(400), Some(octets(0, 400)));
+        assert_eq!(at(&mut pieces, 700), octets(400, 700));
     }
 
     #[test]

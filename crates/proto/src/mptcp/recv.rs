@@ -1,6 +1,8 @@
 //! The receiving half of a connection: order across subflows, the shared window, DATA_FIN
 //! (RFC 8684 §3.3.1, §3.3.3, §3.3.4).
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::pieces::Pieces;
@@ -279,6 +281,11 @@ impl DataRecv {
     /// Detaches at most `max` octets, next in order; `None` when there are none.
     pub fn read(&mut self, max: usize) -> Option<Bytes> {
         self.ready.read(max)
+    }
+
+    /// The first `max` octets of what can be read, which stay.
+    pub fn peek(&mut self, max: usize) -> Vec<Bytes> {
+        self.ready.peek(max)
     }
 
     /// Octets beyond `nxt` that may be promised.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 pub use polytcp_proto::host::{
     CallError, ConnectError, ConnectionId, Host, ListenError, ListenerId, ReadOutcome, Readiness,
 };
+pub use polytcp_proto::tcp::cc::AVAILABLE as CONGESTION_CONTROLS;
 pub use polytcp_proto::time::{Duration, Instant};
 
 use polytcp_proto::host::Piece;

@@ -159,6 +159,33 @@ impl Host {
         Ok(ListenerId { index: index as u32, generation })
     }
 
+    /// True when sockets can be bound to `local`: to any address, or to one of an interface.
+    pub fn can_bind(&self, local: SocketAddr) -> bool {
+        self.interfaces.can_bind(&local)
+    }
+
+    /// Connections that wait to be accepted.
+    pub fn incoming(&self, id: ListenerId) -> usize {
+        let listener = self.listeners.get(id.index as usize).and_then(Option::as_ref);
+        listener
+            .filter(|listener| listener.generation == id.generation)
+            .map_or(0, |listener| listener.queue.len())
+    }
+
+    /// Changes how many connections may wait for `accept` from now on, as a second `listen` does in Linux.
+    pub fn set_backlog(&mut self, id: ListenerId, backlog: usize) {
+        let backlog = backlog.min(self.config.tcp.backlog_max);
+        if let Some(listener) = self.listener_mut(id) {
+            listener.backlog = backlog;
+        }
+    }
+
+    /// What kind of socket a connection is (`SO_PROTOCOL`): one that was accepted from a client without MPTCP is plain TCP,
+    /// one that fell back later is not.
+    pub fn socket_protocol(&self, id: ConnectionId) -> Option<Protocol> {
+        Some(self.connection(id)?.socket_protocol())
+    }
+
     /// Where a listener listens; `None` when it is gone.
     pub fn listener_addr(&self, id: ListenerId) -> Option<SocketAddr> {
         let listener = self.listeners.get(id.index as usize)?.as_ref()?;

@@ -373,6 +373,11 @@ impl Host {
         self.pm_events.pop_front()
     }
 
+    /// The settings that the host was made with.
+    pub fn config(&self) -> &HostConfig {
+        &self.config
+    }
+
     /// The host's counters.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -292,6 +292,8 @@ pub struct ConnectionInfo {
     pub checksums: bool,
     /// Our token; `None` on plain TCP.
     pub token: Option<u32>,
+    /// The handshake was completed, now or before.
+    pub was_established: bool,
     /// Bytes accepted from the application so far.
     pub bytes_written: u64,
     /// Bytes that the peer acknowledged at data level.

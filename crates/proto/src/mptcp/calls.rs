@@ -11,7 +11,7 @@ use super::send_buffer::Piece;
 use super::subflow::{Subflow, SubflowFlow};
 use crate::config::{IpFields, Keepalive};
 use crate::host::socket::{
-    CallError, ConnectionError, ConnectionInfo, ReadOutcome, Readiness, SubflowInfo,
+    CallError, ConnectionError, ConnectionInfo, Protocol, ReadOutcome, Readiness, SubflowInfo,
     SubflowState as SubflowStateName, Subflows,
 };
 use crate::tcp::flow::State;
@@ -176,6 +176,11 @@ impl Connection {
         self.local_key.is_some() && self.stage == Stage::Established && !self.data.snd.is_closed()
     }
 
+    /// What the application's socket is: MPTCP stays so when it falls back.
+    pub(crate) fn socket_protocol(&self) -> Protocol {
+        if self.local_key.is_some() { Protocol::Mptcp } else { Protocol::Tcp }
+    }
+
     /// What the connection tells of itself.
     pub(crate) fn info(&self) -> ConnectionInfo {
         let buffer = &self.data.snd.buffer;
@@ -186,6 +191,7 @@ impl Connection {
             is_mptcp: self.data.mode == Mode::Mptcp,
             checksums: self.data.checksums && self.data.mode == Mode::Mptcp,
             token: self.token().map(|token| token.0),
+            was_established: self.was_established,
             bytes_written: buffer.write_seq().saturating_since(first) + self.syn_data_bytes,
             bytes_acked: buffer.snd_una().saturating_since(first) + self.syn_data_bytes,
             bytes_unsent: buffer.unsent(),

@@ -191,6 +191,8 @@ pub struct NewConnection<'a> {
 pub struct Connection {
     pub(crate) role: Role,
     pub(crate) stage: Stage,
+    /// The first handshake was over once.
+    pub(super) was_established: bool,
     /// Both sides know that the peer speaks MPTCP.
     pub(crate) fully_established: bool,
     /// The peer takes no joins to its initial address (flag C of MP_CAPABLE).
@@ -284,6 +286,7 @@ impl Connection {
         Self {
             role: new.role,
             stage: Stage::Connecting,
+            was_established: false,
             fully_established: false,
             peer_denies_join: false,
             data: Data {
@@ -399,6 +402,7 @@ impl Connection {
     /// The first handshake is over.
     pub(crate) fn on_established(&mut self, agreed: &Agreed) {
         self.stage = Stage::Established;
+        self.was_established = true;
         self.data.snd.open_window(agreed.snd_wnd);
         if self.data.mode == Mode::Plain {
             self.data.rcv.start_at(self.data.rcv.nxt(), agreed.rcv_wnd);

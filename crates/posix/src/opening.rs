@@ -1,0 +1,307 @@
+//! `bind`, `listen`, `accept`, `connect`, and the names of both ends.
+
+use std::net::{IpAddr, SocketAddr};
+
+use polytcp::raw::{self, ConnectionId, Watched};
+use polytcp::{ConnectOptions, ListenOptions};
+use rustix::io::Errno;
+
+use crate::errno;
+use crate::ports::Wanted;
+use crate::socket::{Domain, Inner, Place, Shut, Socket, Stage, State};
+
+/// Where `connect` goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// An address of the socket's family.
+    Address(SocketAddr),
+    /// `AF_UNSPEC`: nowhere, which disconnects.
+    Unspecified,
+}
+
+impl From<SocketAddr> for Destination {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl Socket {
+    pub(crate) fn bind(&self, address: SocketAddr) -> Result<(), Errno> {
+        let inner = &mut *self.lock();
+        let state = self.view(inner).state;
+        // Linux asks for the first subflow, which a socket in use does not lend.
+        if self.is_mptcp() && !matches!(state, State::Close | State::Listen) {
+            return Err(Errno::INVAL);
+        }
+        let local = self.own_form(address)?;
+        if !self.stack().look(|host| host.can_bind(local)) {
+            return Err(Errno::ADDRNOTAVAIL);
+        }
+        if state != State::Close || inner.claimed.is_some() {
+            return Err(Errno::INVAL);
+        }
+        self.claim(inner, local)
+    }
+
+    /// Takes a local address and port; a port is drawn where there is none.
+    fn claim(&self, inner: &mut Inner, local: SocketAddr) -> Result<(), Errno> {
+        let wanted = Wanted {
+            owner: self.id,
+            local,
+            dual: self.is_dual(inner) && local.ip() == Domain::Inet6.any(),
+            shares: inner.options.reuse_address,
+        };
+        let port = self.ports().bind(&wanted)?;
+        inner.claimed = Some(port);
+        inner.local = Some(SocketAddr::new(local.ip(), port));
+        Ok(())
+    }
+
+    fn ports(&self) -> std::sync::MutexGuard<'_, crate::ports::Ports> {
+        self.net.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn is_dual(&self, inner: &Inner) -> bool {
+        self.domain == Domain::Inet6 && !inner.options.v6_only
+    }
+
+    /// An address as the host has it, if the socket's family can mean it.
+    fn own_form(&self, address: SocketAddr) -> Result<SocketAddr, Errno> {
+        match (self.domain, address.ip()) {
+            (Domain::Inet, IpAddr::V4(_)) => Ok(address),
+            (Domain::Inet6, IpAddr::V6(v6)) => {
+                let ip = v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4);
+                Ok(SocketAddr::new(ip, address.port()))
+            }
+            _ => Err(Errno::AFNOSUPPORT),
+        }
+    }
+
+    pub(crate) fn listen(&self, backlog: i32) -> Result<(), Errno> {
+        let inner = &mut *self.lock();
+        let state = self.view(inner).state;
+        if inner.stage != Stage::Unconnected || !matches!(state, State::Close | State::Listen) {
+            return Err(Errno::INVAL);
+        }
+        // Linux counts without a sign.
+        let backlog = backlog as u32 as usize;
+        if let Place::Listeners(ids) = &inner.place {
+            let ids = ids.clone();
+            self.stack().call(|host, _| ids.iter().for_each(|id| host.set_backlog(*id, backlog)));
+            return Ok(());
+        }
+        if inner.claimed.is_none() {
+            self.claim(inner, SocketAddr::new(self.domain.any(), 0))?;
+        }
+        let (Some(port), Some(local)) = (inner.claimed, inner.local) else { return Err(Errno::INVAL) };
+        self.ports().set_listening(self.id, port, true)?;
+        let mut places = vec![local];
+        if self.is_dual(inner) && local.ip() == Domain::Inet6.any() {
+            places.push(SocketAddr::new(Domain::Inet.any(), port));
+        }
+        let mut ids = Vec::new();
+        for local in places {
+            let options = ListenOptions {
+                protocol: self.protocol,
+                backlog,
+                defer_accept: inner.options.defer_accept(),
+                fast_open: inner.options.fast_open as usize,
+                ..ListenOptions::new(local)
+            };
+            match self.stack().call(|host, _| host.listen(&options)) {
+                Ok(id) => ids.push(id),
+                Err(error) => {
+                    self.stack().call(|host, now| ids.iter().for_each(|id| host.close_listener(now, *id)));
+                    let _ = self.ports().set_listening(self.id, port, false);
+                    return Err(errno::listen(error));
+                }
+            }
+        }
+        ids.iter().for_each(|id| self.watch(Watched::Listener(*id)));
+        inner.place = Place::Listeners(ids);
+        inner.shut = Shut::default();
+        Ok(())
+    }
+
+    /// Takes a connection out of the listener's queue.
+    pub(crate) fn accept(&self) -> Result<Self, Errno> {
+        let until = match self.is_nonblocking() {
+            true => Some(raw::now()),
+            false => self.lock().options.recv_until(),
+        };
+        self.wait(until, || self.try_accept()).unwrap_or(Err(Errno::AGAIN))
+    }
+
+    fn try_accept(&self) -> Option<Result<Self, Errno>> {
+        let inner = self.lock();
+        let Place::Listeners(ids) = &inner.place else { return Some(Err(Errno::INVAL)) };
+        let (id, info) = self.stack().call(|host, _| {
+            let id = ids.iter().find_map(|id| host.accept(*id))?;
+            Some((id, host.info(id)))
+        })?;
+        let protocol = self.stack().look(|host| host.socket_protocol(id)).unwrap_or(self.protocol);
+        let accepted = Self::new(&self.net, self.domain, protocol, inner.options.inherited());
+        {
+            let mut new = accepted.lock();
+            new.stage = Stage::Connected;
+            if let Ok(info) = info {
+                new.local = Some(info.local);
+                new.peer = Some(info.remote);
+            }
+            accepted.take_connection(&mut new, id);
+            accepted.apply_options(&new, id);
+        }
+        Some(Ok(accepted))
+    }
+
+    pub(crate) fn connect(&self, to: Destination) -> Result<(), Errno> {
+        let to = match to {
+            Destination::Unspecified => return self.disconnect(),
+            Destination::Address(to) => to,
+        };
+        // Which answer a wait that did not end gives.
+        let mut unfinished = Errno::INPROGRESS;
+        {
+            let inner = &mut *self.lock();
+            match inner.stage {
+                Stage::Connected => return Err(Errno::ISCONN),
+                Stage::Connecting => unfinished = Errno::ALREADY,
+                Stage::Unconnected => {
+                    if self.view(inner).state != State::Close {
+                        return Err(Errno::ISCONN);
+                    }
+                    self.start(inner, self.own_form(to)?)?;
+                    // The handshake may be over already; Linux has not looked yet.
+                    if self.is_nonblocking() {
+                        return Err(Errno::INPROGRESS);
+                    }
+                }
+            }
+        }
+        let until = match self.is_nonblocking() {
+            true => Some(raw::now()),
+            false => self.lock().options.send_until(),
+        };
+        self.wait(until, || {
+            let inner = &mut *self.lock();
+            match self.view(inner).state {
+                State::SynSent => None,
+                State::Close => {
+                    let error = inner.error.take().unwrap_or(Errno::CONNABORTED);
+                    self.abandon(inner);
+                    Some(Err(error))
+                }
+                State::Listen | State::Open => {
+                    inner.stage = Stage::Connected;
+                    Some(Ok(()))
+                }
+            }
+        })
+        .unwrap_or(Err(unfinished))
+    }
+
+    /// Sends the SYN.
+    fn start(&self, inner: &mut Inner, remote: SocketAddr) -> Result<(), Errno> {
+        if self.domain == Domain::Inet6 && inner.options.v6_only && remote.is_ipv4() {
+            return Err(Errno::NETUNREACH);
+        }
+        let local = inner.local.filter(|_| inner.claimed.is_some()).map(|local| match local.ip() {
+            // An IPv6 socket that is bound to any address connects from IPv4 too.
+            ip if ip.is_unspecified() && remote.is_ipv4() => {
+                SocketAddr::new(Domain::Inet.any(), local.port())
+            }
+            _ => local,
+        });
+        let options = ConnectOptions {
+            local,
+            protocol: self.protocol,
+            nodelay: inner.options.nodelay,
+            congestion_control: inner.options.congestion_control.clone(),
+            ..ConnectOptions::new(remote)
+        };
+        let (id, info) = self
+            .stack()
+            .call(|host, now| host.connect(now, &options).map(|id| (id, host.info(id))))
+            .map_err(errno::connect)?;
+        if let Ok(info) = info {
+            inner.local = Some(info.local);
+            inner.peer = Some(info.remote);
+        }
+        inner.shut = Shut::default();
+        // An MPTCP socket keeps what the connection before left.
+        if !self.is_mptcp() {
+            inner.error = None;
+        }
+        inner.stage = Stage::Connecting;
+        self.take_connection(inner, id);
+        self.apply_options(inner, id);
+        Ok(())
+    }
+
+    /// Puts the options that were set before into effect.
+    fn apply_options(&self, inner: &Inner, id: ConnectionId) {
+        let options = &inner.options;
+        self.stack().call(|host, now| options.apply(host, now, id));
+    }
+
+    /// `connect` to `AF_UNSPEC`.
+    fn disconnect(&self) -> Result<(), Errno> {
+        let inner = &mut *self.lock();
+        self.abandon(inner);
+        self.ring();
+        Ok(())
+    }
+
+    /// Aborts what there is, so that the socket can be used again (Linux: `tcp_disconnect`, `mptcp_disconnect`).
+    pub(crate) fn abandon(&self, inner: &mut Inner) {
+        let state = self.view(inner).state;
+        self.leave(inner);
+        if !self.is_mptcp() {
+            if matches!(state, State::SynSent | State::Open) {
+                inner.error = Some(Errno::CONNRESET);
+            }
+            if let Some(local) = &mut inner.local
+                && inner.claimed.is_none()
+            {
+                local.set_ip(self.domain.any());
+            }
+        }
+    }
+
+    /// Gives up the connection or the listener.
+    pub(crate) fn leave(&self, inner: &mut Inner) {
+        match self.vacate(inner) {
+            Place::Nothing => {}
+            Place::Listeners(ids) => {
+                self.stack().call(|host, now| ids.iter().for_each(|id| host.close_listener(now, *id)));
+                if let Some(port) = inner.claimed {
+                    let _ = self.ports().set_listening(self.id, port, false);
+                }
+            }
+            Place::Connection(id) => self.stack().call(|host, now| host.abort(now, id)),
+        }
+        inner.stage = Stage::Unconnected;
+        inner.peer = None;
+        inner.shut = Shut::default();
+    }
+
+    pub(crate) fn release_port(&self, inner: &mut Inner) {
+        if let Some(port) = inner.claimed.take() {
+            self.ports().release(self.id, port);
+        }
+    }
+
+    pub(crate) fn local_name(&self) -> SocketAddr {
+        let local = self.lock().local.unwrap_or(SocketAddr::new(self.domain.any(), 0));
+        self.domain.tell(local)
+    }
+
+    pub(crate) fn peer_name(&self) -> Result<SocketAddr, Errno> {
+        let inner = &mut *self.lock();
+        let state = self.view(inner).state;
+        match inner.peer {
+            Some(peer) if state == State::Open => Ok(self.domain.tell(peer)),
+            _ => Err(Errno::NOTCONN),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The calls that both sides have.
+
+use std::net::SocketAddr;
+
+use polytcp_posix::{Destination, Errno, Fd, PollFd, Sockets};
+
+/// BSD sockets, the kernel's or a stack's.
+pub(crate) trait Bsd: Send + Sync {
+    fn socket(&self, domain: i32, kind: i32, protocol: i32) -> Result<Fd, Errno>;
+    fn bind(&self, fd: Fd, address: SocketAddr) -> Result<(), Errno>;
+    fn listen(&self, fd: Fd, backlog: i32) -> Result<(), Errno>;
+    fn accept(&self, fd: Fd, flags: i32) -> Result<(Fd, SocketAddr), Errno>;
+    fn connect(&self, fd: Fd, to: Destination) -> Result<(), Errno>;
+    fn getsockname(&self, fd: Fd) -> Result<SocketAddr, Errno>;
+    fn getpeername(&self, fd: Fd) -> Result<SocketAddr, Errno>;
+    fn recv(&self, fd: Fd, len: usize, flags: i32) -> Result<Vec<u8>, Errno>;
+    fn send(&self, fd: Fd, data: &[u8], flags: i32) -> Result<usize, Errno>;
+    fn shutdown(&self, fd: Fd, how: i32) -> Result<(), Errno>;
+    fn close(&self, fd: Fd) -> Result<(), Errno>;
+    fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno>;
+    fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno>;
+    /// What is of `events` and of what is told unasked, now.
+    fn poll(&self, fd: Fd, events: i16) -> i16;
+}
+
+impl Bsd for &Sockets {
+    fn socket(&self, domain: i32, kind: i32, protocol: i32) -> Result<Fd, Errno> {
+        Sockets::socket(self, domain, kind, protocol)
+    }
+
+    fn bind(&self, fd: Fd, address: SocketAddr) -> Result<(), Errno> {
+        Sockets::bind(self, fd, address)
+    }
+
+    fn listen(&self, fd: Fd, backlog: i32) -> Result<(), Errno> {
+        Sockets::listen(self, fd, backlog)
+    }
+
+    fn accept(&self, fd: Fd, flags: i32) -> Result<(Fd, SocketAddr), Errno> {
+        Sockets::accept(self, fd, flags)
+    }
+
+    fn connect(&self, fd: Fd, to: Destination) -> Result<(), Errno> {
+        Sockets::connect(self, fd, to)
+    }
+
+    fn getsockname(&self, fd: Fd) -> Result<SocketAddr, Errno> {
+        Sockets::getsockname(self, fd)
+    }
+
+    fn getpeername(&self, fd: Fd) -> Result<SocketAddr, Errno> {
+        Sockets::getpeername(self, fd)
+    }
+
+    fn recv(&self, fd: Fd, len: usize, flags: i32) -> Result<Vec<u8>, Errno> {
+        let mut buffer = vec![0; len];
+        let len = Sockets::recv(self, fd, &mut buffer, flags)?;
+        buffer.truncate(len);
+        Ok(buffer)
+    }
+
+    fn send(&self, fd: Fd, data: &[u8], flags: i32) -> Result<usize, Errno> {
+        Sockets::send(self, fd, data, flags)
+    }
+
+    fn shutdown(&self, fd: Fd, how: i32) -> Result<(), Errno> {
+        Sockets::shutdown(self, fd, how)
+    }
+
+    fn close(&self, fd: Fd) -> Result<(), Errno> {
+        Sockets::close(self, fd)
+    }
+
+    fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno> {
+        let mut value = vec![0; len];
+        let len = Sockets::getsockopt(self, fd, level, name, &mut value)?;
+        value.truncate(len);
+        Ok(value)
+    }
+
+    fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno> {
+        Sockets::ioctl(self, fd, request)
+    }
+
+    fn poll(&self, fd: Fd, events: i16) -> i16 {
+        let mut fds = [PollFd { fd, events, revents: 0 }];
+        Sockets::poll(self, &mut fds, Some(std::time::Duration::ZERO)).expect("poll never fails");
+        fds[0].revents
+    }
+}

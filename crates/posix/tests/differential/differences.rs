@@ -1,0 +1,44 @@
+//! Which differences are meant: those that `docs/differences.md` lists.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+const LISTED: &str = include_str!("../../../../docs/differences.md");
+
+/// One call, or one program, that both sides answer differently.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    /// As the document names it.
+    pub(crate) name: String,
+    pub(crate) theirs: String,
+    pub(crate) ours: String,
+}
+
+/// Names in the first columns of the document's tables.
+fn listed() -> impl Iterator<Item = &'static str> {
+    LISTED.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+}
+
+/// Fails for differences that are not listed, and for listed ones among `all` that were not found.
+pub(crate) fn judge(all: impl Iterator<Item = String>, found: Vec<Difference>) {
+    let mut found: BTreeMap<String, Difference> =
+        found.into_iter().map(|difference| (difference.name.clone(), difference)).collect();
+    let listed: Vec<&str> = listed().collect();
+    let mut report = String::new();
+    let mut count = 0;
+    for name in all {
+        count += 1;
+        let is_listed = listed.contains(&name.as_str());
+        match found.remove(&name) {
+            Some(_) if is_listed => {}
+            Some(Difference { name, theirs, ours }) => {
+                let _ = writeln!(report, "{name}\n  Linux {theirs}\n  stack {ours}");
+            }
+            None if is_listed => {
+                let _ = writeln!(report, "{name}\n  is listed as different, and is not");
+            }
+            None => {}
+        }
+    }
+    assert!(report.is_empty(), "of {count}:\n{report}");
+}

@@ -1,0 +1,208 @@
+//! How a socket comes into a state.
+
+use std::net::SocketAddr;
+
+use polytcp_posix::{Destination, Fd, libc};
+
+use crate::bsd::Bsd;
+use crate::world::{Sides, settle};
+
+/// A socket in a state, with what keeps it there.
+pub(crate) struct Scene<'a> {
+    pub(crate) sides: Sides<'a>,
+    pub(crate) protocol: i32,
+    /// The socket under test, which does not block.
+    pub(crate) fd: Fd,
+    /// Closed at the end: descriptors of the side under test and of its peer.
+    near: Vec<Fd>,
+    far: Vec<Fd>,
+}
+
+/// Ways into a state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Fresh,
+    Bound,
+    Listening,
+    /// With a connection that waits.
+    ListeningAwaited,
+    /// Nobody answers.
+    Connecting,
+    Connected,
+    Accepted,
+    Unread,
+    ShutWrite,
+    ShutRead,
+    ShutBoth,
+    PeerShut,
+    PeerShutUnread,
+    PeerClosed,
+    /// The peer closed its direction first.
+    DonePeerFirst,
+    DoneOwnFirst,
+    Reset,
+    ResetUnread,
+    ResetAfterPeerShut,
+    Refused,
+    /// After `SO_ERROR` told it.
+    RefusedTold,
+    Disconnected,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 22] = [
+        Self::Fresh,
+        Self::Bound,
+        Self::Listening,
+        Self::ListeningAwaited,
+        Self::Connecting,
+        Self::Connected,
+        Self::Accepted,
+        Self::Unread,
+        Self::ShutWrite,
+        Self::ShutRead,
+        Self::ShutBoth,
+        Self::PeerShut,
+        Self::PeerShutUnread,
+        Self::PeerClosed,
+        Self::DonePeerFirst,
+        Self::DoneOwnFirst,
+        Self::Reset,
+        Self::ResetUnread,
+        Self::ResetAfterPeerShut,
+        Self::Refused,
+        Self::RefusedTold,
+        Self::Disconnected,
+    ];
+}
+
+const KIND: i32 = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+
+impl<'a> Scene<'a> {
+    /// A socket of `protocol` in `state`.
+    pub(crate) fn new(sides: Sides<'a>, protocol: i32, state: State) -> Self {
+        let fd = sides.near.socket(libc::AF_INET, KIND, protocol).expect("socket");
+        let mut scene = Self { sides, protocol, fd, near: Vec::new(), far: Vec::new() };
+        scene.bring_to(state);
+        scene
+    }
+
+    fn bring_to(&mut self, state: State) {
+        let near_any = SocketAddr::new(self.sides.near_ip(), 0);
+        match state {
+            State::Fresh => {}
+            State::Bound => self.near().bind(self.fd, near_any).expect("bind"),
+            State::Listening | State::ListeningAwaited | State::Accepted => {
+                self.near().bind(self.fd, near_any).expect("bind");
+                self.near().listen(self.fd, 5).expect("listen");
+                if state == State::Listening {
+                    return;
+                }
+                let to = self.near().getsockname(self.fd).expect("name");
+                let client = self.far().socket(libc::AF_INET, KIND, self.protocol).expect("socket");
+                self.far.push(client);
+                let _ = self.far().connect(client, to.into());
+                settle();
+                if state == State::Accepted {
+                    self.near.push(self.fd);
+                    self.fd = self.near().accept(self.fd, libc::SOCK_NONBLOCK).expect("accept").0;
+                }
+            }
+            State::Connecting => self.connect(self.sides.silent()),
+            State::Refused | State::RefusedTold => {
+                self.connect(SocketAddr::new(self.sides.far_ip(), 1));
+                settle();
+                if state == State::RefusedTold {
+                    self.near().getsockopt(self.fd, libc::SOL_SOCKET, libc::SO_ERROR, 4).expect("error");
+                }
+            }
+            _ => self.bring_open_to(state),
+        }
+    }
+
+    /// States that begin with a connection to the peer.
+    fn bring_open_to(&mut self, state: State) {
+        let listener = self.listener();
+        self.connect(self.far().getsockname(listener).expect("name"));
+        settle();
+        let peer = self.far().accept(listener, libc::SOCK_NONBLOCK).expect("accept").0;
+        self.far.push(peer);
+        settle();
+        let unread = matches!(state, State::Unread | State::PeerShutUnread | State::ResetUnread);
+        if unread {
+            self.far().send(peer, b"hello", 0).expect("send");
+        }
+        match state {
+            State::ShutWrite | State::DoneOwnFirst => {
+                self.near().shutdown(self.fd, libc::SHUT_WR).expect("shutdown");
+            }
+            State::ShutRead => self.near().shutdown(self.fd, libc::SHUT_RD).expect("shutdown"),
+            State::ShutBoth => self.near().shutdown(self.fd, libc::SHUT_RDWR).expect("shutdown"),
+            State::PeerShut | State::PeerShutUnread | State::DonePeerFirst | State::ResetAfterPeerShut => {
+                self.far().shutdown(peer, libc::SHUT_WR).expect("shutdown");
+            }
+            State::PeerClosed => self.close_peer(peer),
+            State::Disconnected => {
+                self.near().connect(self.fd, Destination::Unspecified).expect("disconnect");
+            }
+            _ => {}
+        }
+        settle();
+        match state {
+            State::DonePeerFirst => self.near().shutdown(self.fd, libc::SHUT_WR).expect("shutdown"),
+            State::DoneOwnFirst => self.far().shutdown(peer, libc::SHUT_WR).expect("shutdown"),
+            // Unread data of the peer turns its close into an abort.
+            State::Reset | State::ResetUnread | State::ResetAfterPeerShut => {
+                self.near().send(self.fd, b"x", 0).expect("send");
+                settle();
+                self.close_peer(peer);
+            }
+            _ => return,
+        }
+        settle();
+        settle();
+    }
+
+    fn connect(&self, to: SocketAddr) {
+        let _ = self.near().connect(self.fd, to.into());
+    }
+
+    fn close_peer(&mut self, peer: Fd) {
+        self.far.retain(|fd| *fd != peer);
+        self.far().close(peer).expect("close");
+    }
+
+    /// A listener of the peer's.
+    pub(crate) fn listener(&mut self) -> Fd {
+        let listener = self.far().socket(libc::AF_INET, KIND, self.protocol).expect("socket");
+        self.far().bind(listener, SocketAddr::new(self.sides.far_ip(), 0)).expect("bind");
+        self.far().listen(listener, 5).expect("listen");
+        self.far.push(listener);
+        listener
+    }
+
+    /// A descriptor to be closed at the end.
+    pub(crate) fn keep(&mut self, fd: Fd) {
+        self.near.push(fd);
+    }
+
+    pub(crate) fn near(&self) -> &dyn Bsd {
+        &*self.sides.near
+    }
+
+    pub(crate) fn far(&self) -> &dyn Bsd {
+        &self.sides.far
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        self.near.push(self.fd);
+        self.near.iter().for_each(|fd| {
+            let _ = self.sides.near.close(*fd);
+        });
+        self.far.iter().for_each(|fd| {
+            let _ = self.sides.far.close(*fd);
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! A side under test and its peer, joined by one path: the kernel with a kernel, and a stack with a kernel.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use polytcp::Stack;
+use polytcp_lab::{KernelPair, Lab, LabConfig, PathConfig};
+use polytcp_posix::{Compat, Sockets};
+
+use crate::bsd::Bsd;
+use crate::kernel::KernelBsd;
+
+/// How long both ends are given to become quiet: far above a round trip, below every timer of TCP.
+const QUIET: Duration = Duration::from_millis(12);
+
+/// Which sockets are under test.
+pub(crate) enum World {
+    Linux(KernelPair),
+    Stack { lab: Lab, sockets: Box<Sockets> },
+}
+
+/// One side's calls, its peer's, and the addresses of both.
+pub(crate) struct Sides<'a> {
+    /// The sockets under test.
+    pub(crate) near: Box<dyn Bsd + 'a>,
+    /// The kernel that they talk to.
+    pub(crate) far: KernelBsd<'a>,
+    path: &'a PathConfig,
+}
+
+impl World {
+    pub(crate) fn linux() -> Self {
+        Self::Linux(KernelPair::veth(1, 1500).expect("a pair of kernels"))
+    }
+
+    pub(crate) fn stack() -> Self {
+        let mut lab = Lab::start(LabConfig::with_paths(1)).expect("lab");
+        let device = lab.take_device(0);
+        let path = lab.path(0);
+        let addresses = [
+            format!("{}/{}", path.stack_v4, path.prefix_len_v4),
+            format!("{}/{}", path.stack_v6, path.prefix_len_v6),
+        ];
+        let stack = Stack::builder().limits(8, 8).device(device, addresses).start().expect("stack");
+        Self::Stack { lab, sockets: Box::new(Sockets::with_compat(stack, Compat::Linux)) }
+    }
+
+    pub(crate) fn sides(&self) -> Sides<'_> {
+        match self {
+            Self::Linux(pair) => Sides {
+                near: Box::new(KernelBsd(&pair.client)),
+                far: KernelBsd(&pair.server),
+                path: pair.path(0),
+            },
+            Self::Stack { lab, sockets } => {
+                Sides { near: Box::new(&**sockets), far: KernelBsd(lab.kernel()), path: lab.path(0) }
+            }
+        }
+    }
+}
+
+impl Sides<'_> {
+    pub(crate) fn near_ip(&self) -> IpAddr {
+        self.path.stack_v4.into()
+    }
+
+    pub(crate) fn far_ip(&self) -> IpAddr {
+        self.path.kernel_v4.into()
+    }
+
+    /// An address of the path that nobody has: nothing comes back from there.
+    pub(crate) fn silent(&self) -> SocketAddr {
+        let mut octets = self.path.stack_v4.octets();
+        octets[3] = 99;
+        SocketAddr::from((octets, 99))
+    }
+}
+
+thread_local! {
+    /// How often as long as usual this thread lets things settle.
+    static PATIENCE: Cell<u32> = const { Cell::new(1) };
+}
+
+/// Runs something, and lets things settle `times` as long meanwhile.
+pub(crate) fn with_patience<T>(times: u32, run: impl FnOnce() -> T) -> T {
+    PATIENCE.set(times);
+    let answer = run();
+    PATIENCE.set(1);
+    answer
+}
+
+/// Lets both ends become quiet. There is nothing to wait for that both kinds of sockets would tell.
+pub(crate) fn settle() {
+    let until = std::time::Instant::now() + QUIET * PATIENCE.get();
+    while let Some(left) = until.checked_duration_since(std::time::Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}

@@ -7,7 +7,7 @@ use polytcp::{ConnectOptions, ListenOptions};
 use rustix::io::Errno;
 
 use crate::errno;
-use crate::ports::Wanted;
+use crate::ports::{Shares, Wanted};
 use crate::socket::{Domain, Inner, Place, Shut, Socket, Stage, State};
 
 /// Where `connect` goes.
@@ -34,10 +34,15 @@ impl Socket {
             return Err(Errno::INVAL);
         }
         let local = self.own_form(address)?;
+        let is_bound = state != State::Close || inner.claimed.is_some();
+        // Which of two things that are wrong is told depends on the family.
+        if is_bound && self.domain == Domain::Inet6 {
+            return Err(Errno::INVAL);
+        }
         if !self.stack().look(|host| host.can_bind(local)) {
             return Err(Errno::ADDRNOTAVAIL);
         }
-        if state != State::Close || inner.claimed.is_some() {
+        if is_bound {
             return Err(Errno::INVAL);
         }
         self.claim(inner, local)
@@ -49,7 +54,7 @@ impl Socket {
             owner: self.id,
             local,
             dual: self.is_dual(inner) && local.ip() == Domain::Inet6.any(),
-            shares: inner.options.reuse_address,
+            shares: Shares { unless_listening: inner.options.reuse_address, port: inner.options.reuse_port },
         };
         let port = self.ports().bind(&wanted)?;
         inner.claimed = Some(port);
@@ -73,7 +78,9 @@ impl Socket {
                 let ip = v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4);
                 Ok(SocketAddr::new(ip, address.port()))
             }
-            _ => Err(Errno::AFNOSUPPORT),
+            // It is too short.
+            (Domain::Inet6, IpAddr::V4(_)) => Err(Errno::INVAL),
+            (Domain::Inet, IpAddr::V6(_)) => Err(Errno::AFNOSUPPORT),
         }
     }
 
@@ -85,9 +92,8 @@ impl Socket {
         }
         // Linux counts without a sign.
         let backlog = backlog as u32 as usize;
-        if let Place::Listeners(ids) = &inner.place {
-            let ids = ids.clone();
-            self.stack().call(|host, _| ids.iter().for_each(|id| host.set_backlog(*id, backlog)));
+        if let Place::Listener(id) = inner.place {
+            self.stack().call(|host, _| host.set_backlog(id, backlog));
             return Ok(());
         }
         if inner.claimed.is_none() {
@@ -95,30 +101,21 @@ impl Socket {
         }
         let (Some(port), Some(local)) = (inner.claimed, inner.local) else { return Err(Errno::INVAL) };
         self.ports().set_listening(self.id, port, true)?;
-        let mut places = vec![local];
-        if self.is_dual(inner) && local.ip() == Domain::Inet6.any() {
-            places.push(SocketAddr::new(Domain::Inet.any(), port));
-        }
-        let mut ids = Vec::new();
-        for local in places {
-            let options = ListenOptions {
-                protocol: self.protocol,
-                backlog,
-                defer_accept: inner.options.defer_accept(),
-                fast_open: inner.options.fast_open as usize,
-                ..ListenOptions::new(local)
-            };
-            match self.stack().call(|host, _| host.listen(&options)) {
-                Ok(id) => ids.push(id),
-                Err(error) => {
-                    self.stack().call(|host, now| ids.iter().for_each(|id| host.close_listener(now, *id)));
-                    let _ = self.ports().set_listening(self.id, port, false);
-                    return Err(errno::listen(error));
-                }
-            }
-        }
-        ids.iter().for_each(|id| self.watch(Watched::Listener(*id)));
-        inner.place = Place::Listeners(ids);
+        let options = ListenOptions {
+            protocol: self.protocol,
+            v6_only: inner.options.v6_only,
+            reuse_port: inner.options.reuse_port,
+            backlog,
+            defer_accept: inner.options.defer_accept(),
+            fast_open: inner.options.fast_open as usize,
+            ..ListenOptions::new(local)
+        };
+        let id = self.stack().call(|host, _| host.listen(&options)).map_err(|error| {
+            let _ = self.ports().set_listening(self.id, port, false);
+            errno::listen(error)
+        })?;
+        self.watch(Watched::Listener(id));
+        inner.place = Place::Listener(id);
         inner.shut = Shut::default();
         Ok(())
     }
@@ -134,9 +131,9 @@ impl Socket {
 
     fn try_accept(&self) -> Option<Result<Self, Errno>> {
         let inner = self.lock();
-        let Place::Listeners(ids) = &inner.place else { return Some(Err(Errno::INVAL)) };
+        let Place::Listener(listener) = inner.place else { return Some(Err(Errno::INVAL)) };
         let (id, info) = self.stack().call(|host, _| {
-            let id = ids.iter().find_map(|id| host.accept(*id))?;
+            let id = host.accept(listener)?;
             Some((id, host.info(id)))
         })?;
         let protocol = self.stack().look(|host| host.socket_protocol(id)).unwrap_or(self.protocol);
@@ -272,8 +269,8 @@ impl Socket {
     pub(crate) fn leave(&self, inner: &mut Inner) {
         match self.vacate(inner) {
             Place::Nothing => {}
-            Place::Listeners(ids) => {
-                self.stack().call(|host, now| ids.iter().for_each(|id| host.close_listener(now, *id)));
+            Place::Listener(id) => {
+                self.stack().call(|host, now| host.close_listener(now, id));
                 if let Some(port) = inner.claimed {
                     let _ = self.ports().set_listening(self.id, port, false);
                 }

@@ -23,6 +23,7 @@ pub const SOL_MPTCP: i32 = 284;
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) reuse_address: bool,
+    pub(crate) reuse_port: bool,
     pub(crate) linger: Option<Duration>,
     recv_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
@@ -46,6 +47,7 @@ impl Options {
     pub(crate) fn new() -> Self {
         Self {
             reuse_address: false,
+            reuse_port: false,
             linger: None,
             recv_timeout: None,
             send_timeout: None,
@@ -183,6 +185,7 @@ impl Socket {
         let id = connection_of(&inner.place);
         match name {
             libc::SO_REUSEADDR => inner.options.reuse_address = on,
+            libc::SO_REUSEPORT => inner.options.reuse_port = on,
             libc::SO_KEEPALIVE => {
                 inner.options.keepalive = on;
                 self.renew_keepalive(inner);
@@ -380,6 +383,7 @@ impl Socket {
         let options = &inner.options;
         let value = match name {
             libc::SO_REUSEADDR => options.reuse_address.into(),
+            libc::SO_REUSEPORT => options.reuse_port.into(),
             libc::SO_KEEPALIVE => options.keepalive.into(),
             libc::SO_LINGER => {
                 let seconds = options.linger.map_or(0, |time| time.as_secs() as i32);
@@ -403,7 +407,7 @@ impl Socket {
                 self.view(inner);
                 inner.error.take().map_or(0, Errno::raw_os_error)
             }
-            libc::SO_ACCEPTCONN => matches!(inner.place, Place::Listeners(_)).into(),
+            libc::SO_ACCEPTCONN => matches!(inner.place, Place::Listener(_)).into(),
             libc::SO_SNDBUF | libc::SO_RCVBUF => {
                 let Some(info) = self.info(&inner.place) else { return Err(Errno::NOPROTOOPT) };
                 let bytes =
@@ -481,6 +485,6 @@ impl Socket {
 fn connection_of(place: &Place) -> Option<ConnectionId> {
     match place {
         Place::Connection(id) => Some(*id),
-        Place::Nothing | Place::Listeners(_) => None,
+        Place::Nothing | Place::Listener(_) => None,
     }
 }

@@ -16,8 +16,24 @@ struct Claim {
     address: IpAddr,
     /// Both families: an IPv6 socket at `::` that takes IPv4 too.
     dual: bool,
-    shares: bool,
+    shares: Shares,
     listens: bool,
+}
+
+/// With whom a socket has its address and port together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shares {
+    /// `SO_REUSEADDR`: with others that have it and do not listen.
+    pub(crate) unless_listening: bool,
+    /// `SO_REUSEPORT`: with others that have it.
+    pub(crate) port: bool,
+}
+
+impl Shares {
+    fn allow(self, other: &Claim) -> bool {
+        (self.port && other.shares.port)
+            || (self.unless_listening && other.shares.unless_listening && !other.listens)
+    }
 }
 
 /// What a socket asks for.
@@ -27,8 +43,7 @@ pub(crate) struct Wanted {
     pub(crate) owner: u64,
     pub(crate) local: SocketAddr,
     pub(crate) dual: bool,
-    /// `SO_REUSEADDR`: goes with others that have it and do not listen.
-    pub(crate) shares: bool,
+    pub(crate) shares: Shares,
 }
 
 /// All claims of a table.
@@ -62,8 +77,12 @@ impl Ports {
         let Some(claims) = self.by_port.get_mut(&port) else { return Ok(()) };
         let Some(at) = claims.iter().position(|claim| claim.owner == owner) else { return Ok(()) };
         let mine = claims[at];
-        let is_blocked =
-            claims.iter().any(|other| other.owner != owner && other.listens && meet(other, &mine));
+        let is_blocked = claims.iter().any(|other| {
+            other.owner != owner
+                && other.listens
+                && meet(other, &mine)
+                && !(mine.shares.port && other.shares.port)
+        });
         if listens && is_blocked {
             return Err(Errno::ADDRINUSE);
         }
@@ -83,9 +102,9 @@ impl Ports {
     fn is_taken(&self, wanted: &Wanted, port: u16) -> bool {
         let Wanted { owner, local, dual, shares } = *wanted;
         let mine = Claim { owner, address: local.ip(), dual, shares, listens: false };
-        self.by_port.get(&port).is_some_and(|claims| {
-            claims.iter().any(|other| meet(other, &mine) && !(other.shares && mine.shares && !other.listens))
-        })
+        self.by_port
+            .get(&port)
+            .is_some_and(|claims| claims.iter().any(|other| meet(other, &mine) && !shares.allow(other)))
     }
 
     fn free(&mut self, wanted: &Wanted) -> Option<u16> {
@@ -111,7 +130,7 @@ mod tests {
     use super::*;
 
     fn wanted(owner: u64, local: &str) -> Wanted {
-        Wanted { owner, local: local.parse().expect("address"), dual: false, shares: false }
+        Wanted { owner, local: local.parse().expect("address"), dual: false, shares: Shares::default() }
     }
 
     #[test]
@@ -140,7 +159,8 @@ mod tests {
     #[test]
     fn those_that_share_may_until_one_listens() {
         let mut ports = Ports::default();
-        let sharing = |owner| Wanted { shares: true, ..wanted(owner, "10.0.0.1:80") };
+        let shares = Shares { unless_listening: true, port: false };
+        let sharing = |owner| Wanted { shares, ..wanted(owner, "10.0.0.1:80") };
         assert_eq!(ports.bind(&sharing(1)), Ok(80));
         assert_eq!(ports.bind(&sharing(2)), Ok(80));
         assert_eq!(ports.set_listening(1, 80, true), Ok(()));
@@ -148,6 +168,18 @@ mod tests {
         assert_eq!(ports.bind(&sharing(3)), Err(Errno::ADDRINUSE));
         assert_eq!(ports.set_listening(1, 80, false), Ok(()));
         assert_eq!(ports.bind(&sharing(3)), Ok(80));
+    }
+
+    #[test]
+    fn those_that_share_the_port_may_all_listen() {
+        let mut ports = Ports::default();
+        let shares = Shares { unless_listening: false, port: true };
+        let sharing = |owner| Wanted { shares, ..wanted(owner, "10.0.0.1:80") };
+        for owner in 1..3 {
+            assert_eq!(ports.bind(&sharing(owner)), Ok(80));
+            assert_eq!(ports.set_listening(owner, 80, true), Ok(()));
+        }
+        assert_eq!(ports.bind(&wanted(3, "0.0.0.0:80")), Err(Errno::ADDRINUSE));
     }
 
     #[test]

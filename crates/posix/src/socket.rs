@@ -72,8 +72,7 @@ pub(crate) enum State {
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Nothing,
-    /// One listener, or one for each family.
-    Listeners(Vec<ListenerId>),
+    Listener(ListenerId),
     Connection(ConnectionId),
 }
 
@@ -214,9 +213,7 @@ impl Socket {
     pub(crate) fn vacate(&self, inner: &mut Inner) -> Place {
         match &inner.place {
             Place::Nothing => {}
-            Place::Listeners(ids) => {
-                ids.iter().for_each(|id| self.stack().unwatch(Watched::Listener(*id)));
-            }
+            Place::Listener(id) => self.stack().unwatch(Watched::Listener(*id)),
             Place::Connection(id) => self.stack().unwatch(Watched::Connection(*id)),
         }
         std::mem::replace(&mut inner.place, Place::Nothing)
@@ -227,9 +224,10 @@ impl Socket {
         let mut view = View { shut: inner.shut, ..View::NOTHING };
         match &inner.place {
             Place::Nothing => {}
-            Place::Listeners(ids) => {
+            Place::Listener(id) => {
+                let id = *id;
                 view.state = State::Listen;
-                view.incoming = self.stack().look(|host| ids.iter().any(|id| host.incoming(*id) > 0));
+                view.incoming = self.stack().look(|host| host.incoming(id) > 0);
             }
             Place::Connection(id) => {
                 let id = *id;

@@ -55,17 +55,17 @@ impl Socket {
         let peek = flags & libc::MSG_PEEK != 0;
         let mut sink = Sink::new(parts, flags & libc::MSG_TRUNC != 0 && !peek);
         let len = sink.len;
+        let waits = !self.is_nonblocking() && flags & libc::MSG_DONTWAIT == 0;
         let (target, until) = {
             let inner = self.lock();
-            if matches!(inner.place, Place::Listeners(_)) {
+            if matches!(inner.place, Place::Listener(_)) {
                 return Err(Errno::NOTCONN);
             }
             let lowat = match flags & libc::MSG_WAITALL {
                 0 => (inner.options.recv_lowat as usize).min(len),
                 _ => len,
             };
-            let now = self.is_nonblocking() || flags & libc::MSG_DONTWAIT != 0;
-            (lowat.max(1), if now { Some(raw::now()) } else { inner.options.recv_until() })
+            (lowat.max(1), if waits { inner.options.recv_until() } else { Some(raw::now()) })
         };
         if len == 0 && self.is_mptcp() {
             return Ok(0);
@@ -90,6 +90,8 @@ impl Socket {
         match answer {
             Some(answer) => answer,
             None if received > 0 => Ok(received),
+            // Linux's TCP waits once when nothing is wanted.
+            None if len == 0 && waits => Ok(0),
             None => Err(Errno::AGAIN),
         }
     }
@@ -170,7 +172,7 @@ impl Socket {
     /// `MSG_OOB` on TCP (Linux: `tcp_recv_urg`); urgent data is read in line here.
     fn no_urgent_data(&self) -> Errno {
         match self.lock().place {
-            Place::Listeners(_) => Errno::NOTCONN,
+            Place::Listener(_) => Errno::NOTCONN,
             _ => Errno::INVAL,
         }
     }

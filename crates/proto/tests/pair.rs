@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use polytcp_netem::LinkConfig;
 use polytcp_proto::config::{Ecn, HostConfig, fastopen};
-use polytcp_proto::host::{ConnectOptions, Piece, Protocol, ReadOutcome};
+use polytcp_proto::host::{ConnectOptions, ListenError, ListenOptions, Piece, Protocol, ReadOutcome};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 use support::*;
 
@@ -268,9 +268,9 @@ fn plain_tcp_on_either_side_makes_plain_tcp() {
         };
         let mut world =
             World::new(6, &[mbit(50, 5), mbit(50, 5)], config(client_mptcp), config(server_mptcp));
-        let listen = polytcp_proto::host::ListenOptions {
+        let listen = ListenOptions {
             protocol: if server_mptcp { Protocol::Mptcp } else { Protocol::Tcp },
-            ..polytcp_proto::host::ListenOptions::new("0.0.0.0:80".parse().unwrap())
+            ..ListenOptions::new("0.0.0.0:80".parse().unwrap())
         };
         let listener = world.server.listen(&listen).unwrap();
         let options = ConnectOptions {
@@ -285,6 +285,22 @@ fn plain_tcp_on_either_side_makes_plain_tcp() {
         assert!(!world.server.info(ids.1).unwrap().is_mptcp);
         close_both(&mut world, ids);
     }
+}
+
+#[test]
+fn listeners_that_share_a_port_share_its_connections() {
+    let mut world = world(7, &[mbit(50, 5)]);
+    let options =
+        |reuse_port| ListenOptions { reuse_port, ..ListenOptions::new("0.0.0.0:80".parse().unwrap()) };
+    let listeners = [(); 2].map(|()| world.server.listen(&options(true)).unwrap());
+    assert_eq!(world.server.listen(&options(false)), Err(ListenError::AddressInUse));
+    for _ in 0..40 {
+        world.connect();
+    }
+    world.run_for(secs(2));
+    let counts = listeners.map(|listener| world.server.incoming(listener));
+    assert_eq!(counts[0] + counts[1], 40);
+    assert!(counts.iter().all(|count| *count >= 8), "{counts:?}");
 }
 
 #[test]

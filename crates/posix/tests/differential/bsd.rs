@@ -17,7 +17,9 @@ pub(crate) trait Bsd: Send + Sync {
     fn send(&self, fd: Fd, data: &[u8], flags: i32) -> Result<usize, Errno>;
     fn shutdown(&self, fd: Fd, how: i32) -> Result<(), Errno>;
     fn close(&self, fd: Fd) -> Result<(), Errno>;
+    fn setsockopt(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
     fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno>;
+    fn set_nonblocking(&self, fd: Fd, on: bool) -> Result<(), Errno>;
     fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno>;
     /// What is of `events` and of what is told unasked, now.
     fn poll(&self, fd: Fd, events: i16) -> i16;
@@ -69,6 +71,14 @@ impl Bsd for &Sockets {
 
     fn close(&self, fd: Fd) -> Result<(), Errno> {
         Sockets::close(self, fd)
+    }
+
+    fn setsockopt(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        Sockets::setsockopt(self, fd, level, name, value)
+    }
+
+    fn set_nonblocking(&self, fd: Fd, on: bool) -> Result<(), Errno> {
+        Sockets::set_nonblocking(self, fd, on)
     }
 
     fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno> {

@@ -116,6 +116,18 @@ impl Bsd for KernelBsd<'_> {
         answer(unsafe { libc::close(fd) } as isize).map(drop)
     }
 
+    fn setsockopt(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        let len = value.len() as libc::socklen_t;
+        // SAFETY: the value is valid for the length that is given.
+        answer(unsafe { libc::setsockopt(fd, level, name, value.as_ptr().cast(), len) } as isize).map(drop)
+    }
+
+    fn set_nonblocking(&self, fd: Fd, on: bool) -> Result<(), Errno> {
+        let mut number = i32::from(on);
+        // SAFETY: the request reads one int.
+        answer(unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut number) } as isize).map(drop)
+    }
+
     fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno> {
         let mut value = vec![0_u8; len];
         let mut len = len as libc::socklen_t;

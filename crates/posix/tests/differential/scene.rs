@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use polytcp_posix::{Destination, Fd, libc};
 
 use crate::bsd::Bsd;
-use crate::world::{Sides, settle};
+use crate::world::{Family, Sides, settle};
 
 /// A socket in a state, with what keeps it there.
 pub(crate) struct Scene<'a> {
     pub(crate) sides: Sides<'a>,
-    pub(crate) protocol: i32,
-    /// The socket under test, which does not block.
+    pub(crate) kind: Kind,
+    /// The socket under test.
     pub(crate) fd: Fd,
     /// Closed at the end: descriptors of the side under test and of its peer.
     near: Vec<Fd>,
@@ -76,19 +76,44 @@ impl State {
     ];
 }
 
+/// Which socket is under test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kind {
+    pub(crate) protocol: i32,
+    pub(crate) family: Family,
+    /// Its calls wait, for a short time.
+    pub(crate) blocks: bool,
+}
+
+/// How long calls wait that wait.
+const BLOCKING_MICROS: i64 = 40_000;
+
 const KIND: i32 = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
 
 impl<'a> Scene<'a> {
-    /// A socket of `protocol` in `state`.
-    pub(crate) fn new(sides: Sides<'a>, protocol: i32, state: State) -> Self {
-        let fd = sides.near.socket(libc::AF_INET, KIND, protocol).expect("socket");
-        let mut scene = Self { sides, protocol, fd, near: Vec::new(), far: Vec::new() };
+    /// A socket of `kind` in `state`.
+    pub(crate) fn new(sides: Sides<'a>, kind: Kind, state: State) -> Self {
+        let fd = sides.near.socket(kind.family.domain(), KIND, kind.protocol).expect("socket");
+        let mut scene = Self { sides, kind, fd, near: Vec::new(), far: Vec::new() };
         scene.bring_to(state);
+        if kind.blocks {
+            scene.let_block();
+        }
         scene
     }
 
+    /// Lets the socket block, for a short time.
+    fn let_block(&self) {
+        self.near().set_nonblocking(self.fd, false).expect("FIONBIO");
+        let mut timeout = [0; 16];
+        timeout[8..].copy_from_slice(&BLOCKING_MICROS.to_ne_bytes());
+        for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+            self.near().setsockopt(self.fd, libc::SOL_SOCKET, name, &timeout).expect("a timeout");
+        }
+    }
+
     fn bring_to(&mut self, state: State) {
-        let near_any = SocketAddr::new(self.sides.near_ip(), 0);
+        let near_any = SocketAddr::new(self.sides.near_ip(self.kind.family), 0);
         match state {
             State::Fresh => {}
             State::Bound => self.near().bind(self.fd, near_any).expect("bind"),
@@ -99,7 +124,8 @@ impl<'a> Scene<'a> {
                     return;
                 }
                 let to = self.near().getsockname(self.fd).expect("name");
-                let client = self.far().socket(libc::AF_INET, KIND, self.protocol).expect("socket");
+                let client =
+                    self.far().socket(self.kind.family.domain(), KIND, self.kind.protocol).expect("socket");
                 self.far.push(client);
                 let _ = self.far().connect(client, to.into());
                 settle();
@@ -108,9 +134,9 @@ impl<'a> Scene<'a> {
                     self.fd = self.near().accept(self.fd, libc::SOCK_NONBLOCK).expect("accept").0;
                 }
             }
-            State::Connecting => self.connect(self.sides.silent()),
+            State::Connecting => self.connect(self.sides.silent(self.kind.family)),
             State::Refused | State::RefusedTold => {
-                self.connect(SocketAddr::new(self.sides.far_ip(), 1));
+                self.connect(SocketAddr::new(self.sides.far_ip(self.kind.family), 1));
                 settle();
                 if state == State::RefusedTold {
                     self.near().getsockopt(self.fd, libc::SOL_SOCKET, libc::SO_ERROR, 4).expect("error");
@@ -174,8 +200,9 @@ impl<'a> Scene<'a> {
 
     /// A listener of the peer's.
     pub(crate) fn listener(&mut self) -> Fd {
-        let listener = self.far().socket(libc::AF_INET, KIND, self.protocol).expect("socket");
-        self.far().bind(listener, SocketAddr::new(self.sides.far_ip(), 0)).expect("bind");
+        let listener =
+            self.far().socket(self.kind.family.domain(), KIND, self.kind.protocol).expect("socket");
+        self.far().bind(listener, SocketAddr::new(self.sides.far_ip(self.kind.family), 0)).expect("bind");
         self.far().listen(listener, 5).expect("listen");
         self.far.push(listener);
         listener

@@ -1,12 +1,12 @@
 //! A side under test and its peer, joined by one path: the kernel with a kernel, and a stack with a kernel.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use polytcp::Stack;
 use polytcp_lab::{KernelPair, Lab, LabConfig, PathConfig};
-use polytcp_posix::{Compat, Sockets};
+use polytcp_posix::{Compat, Sockets, libc};
 
 use crate::bsd::Bsd;
 use crate::kernel::KernelBsd;
@@ -60,20 +60,54 @@ impl World {
     }
 }
 
-impl Sides<'_> {
-    pub(crate) fn near_ip(&self) -> IpAddr {
-        self.path.stack_v4.into()
+/// Whose addresses are used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    Inet,
+    Inet6,
+    /// IPv4 through sockets of IPv6.
+    Mapped,
+}
+
+impl Family {
+    pub(crate) fn domain(self) -> i32 {
+        match self {
+            Self::Inet => libc::AF_INET,
+            Self::Inet6 | Self::Mapped => libc::AF_INET6,
+        }
     }
 
-    pub(crate) fn far_ip(&self) -> IpAddr {
-        self.path.kernel_v4.into()
+    fn of(self, v4: Ipv4Addr, v6: Ipv6Addr) -> IpAddr {
+        match self {
+            Self::Inet => v4.into(),
+            Self::Inet6 => v6.into(),
+            Self::Mapped => v4.to_ipv6_mapped().into(),
+        }
+    }
+
+    /// An address that nobody has.
+    pub(crate) fn foreign(self) -> SocketAddr {
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+        SocketAddr::new(self.of(Ipv4Addr::new(10, 77, 0, 1), v6), 0)
+    }
+}
+
+impl Sides<'_> {
+    pub(crate) fn near_ip(&self, family: Family) -> IpAddr {
+        family.of(self.path.stack_v4, self.path.stack_v6)
+    }
+
+    pub(crate) fn far_ip(&self, family: Family) -> IpAddr {
+        family.of(self.path.kernel_v4, self.path.kernel_v6)
     }
 
     /// An address of the path that nobody has: nothing comes back from there.
-    pub(crate) fn silent(&self) -> SocketAddr {
-        let mut octets = self.path.stack_v4.octets();
-        octets[3] = 99;
-        SocketAddr::from((octets, 99))
+    pub(crate) fn silent(&self, family: Family) -> SocketAddr {
+        let mut v4 = self.path.stack_v4.octets();
+        v4[3] = 99;
+        let mut v6 = self.path.stack_v6.octets();
+        v6[15] = 99;
+        SocketAddr::new(family.of(v4.into(), v6.into()), 99)
     }
 }
 

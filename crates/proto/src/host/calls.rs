@@ -123,10 +123,9 @@ impl Host {
             return Err(ListenError::AddressNotAvailable);
         }
         let in_use = |host: &Self, port: u16| {
+            let at = SocketAddr::new(options.local.ip(), port);
             host.listeners.iter().flatten().any(|listener| {
-                let both = [listener.local.ip(), options.local.ip()];
-                listener.local.port() == port
-                    && (both[0] == both[1] || both.iter().any(|address| address.is_unspecified()))
+                listener.meets(at, options.v6_only) && !(listener.reuse_port && options.reuse_port)
             })
         };
         let mut local = options.local;
@@ -138,11 +137,14 @@ impl Host {
         }
         self.listener_generation = self.listener_generation.wrapping_add(1);
         let generation = self.listener_generation;
-        let backlog = options.backlog.min(self.config.tcp.backlog_max);
-        let defer_accept = options.defer_accept.map_or(0, timeouts_within);
-        let mut listener = Listener::new(generation, local, options.protocol, backlog, defer_accept);
-        listener.fast_open_max = options.fast_open;
-        let listener = Some(listener);
+        let listener = Some(Listener {
+            backlog: options.backlog.min(self.config.tcp.backlog_max),
+            defer_accept: options.defer_accept.map_or(0, timeouts_within),
+            fast_open_max: options.fast_open,
+            v6_only: options.v6_only,
+            reuse_port: options.reuse_port,
+            ..Listener::new(generation, local, options.protocol)
+        });
         let index = match self.listeners.iter().position(Option::is_none) {
             Some(free) => {
                 self.listeners[free] = listener;

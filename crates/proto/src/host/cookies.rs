@@ -139,7 +139,7 @@ impl Host {
         if !is_third || self.config.tcp.syncookies == SynCookies::Off {
             return false;
         }
-        let Some((listener, found)) = self.listener_for(tuple.local()) else { return false };
+        let Some((listener, found)) = self.listener_for(tuple) else { return false };
         if found.cookie_at.is_none_or(|at| now >= at + VALID) {
             return false;
         }

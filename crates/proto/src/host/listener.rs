@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
+use super::four_tuple::FourTuple;
 use super::socket::Protocol;
 use super::{Host, ListenerId};
 use crate::config::SynCookies;
@@ -16,6 +17,8 @@ const DEFER_RTO_MAX: Duration = Duration::from_secs(120);
 pub(super) struct Listener {
     pub(super) generation: u32,
     pub(super) local: SocketAddr,
+    pub(super) v6_only: bool,
+    pub(super) reuse_port: bool,
     pub(super) protocol: Protocol,
     /// It belongs to an endpoint with a port.
     pub(super) takes_only_joins: bool,
@@ -32,20 +35,16 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
-        generation: u32,
-        local: SocketAddr,
-        protocol: Protocol,
-        backlog: usize,
-        defer_accept: u8,
-    ) -> Self {
+    pub(super) fn new(generation: u32, local: SocketAddr, protocol: Protocol) -> Self {
         Self {
             generation,
             local,
+            v6_only: false,
+            reuse_port: false,
             protocol,
             takes_only_joins: false,
-            backlog,
-            defer_accept,
+            backlog: 0,
+            defer_accept: 0,
             queue: VecDeque::new(),
             half_open: 0,
             fast_open_pending: 0,
@@ -59,15 +58,33 @@ impl Listener {
         self.queue.len() > self.backlog
     }
 
-    fn matches(&self, local: SocketAddr) -> bool {
-        let any = match (self.local.ip(), local.ip()) {
-            (IpAddr::V4(own), IpAddr::V4(_)) => own.is_unspecified(),
-            // As Linux without IPV6_V6ONLY: the unspecified IPv6 address takes IPv4 as well.
-            (IpAddr::V6(own), _) => own.is_unspecified(),
-            (IpAddr::V4(_), IpAddr::V6(_)) => false,
-        };
-        self.local.port() == local.port() && (any || self.local.ip() == local.ip())
+    /// How closely it is bound to a local end: not at all, to all addresses of both families, of one, or to this one.
+    fn closeness(&self, local: SocketAddr) -> u8 {
+        let (own, asked) = (self.local.ip(), local.ip());
+        if self.local.port() != local.port() {
+            0
+        } else if own == asked {
+            3
+        } else {
+            match covers(own, self.v6_only, asked) {
+                false => 0,
+                true if own.is_ipv4() == asked.is_ipv4() => 2,
+                true => 1,
+            }
+        }
     }
+
+    /// True when it and one at `local` could take the same connection.
+    pub(super) fn meets(&self, local: SocketAddr, v6_only: bool) -> bool {
+        let (own, other) = (self.local.ip(), local.ip());
+        let port = self.local.port() == local.port();
+        port && (own == other || covers(own, self.v6_only, other) || covers(other, v6_only, own))
+    }
+}
+
+/// True when a socket bound to `own` takes what comes to `asked` as one of many.
+fn covers(own: IpAddr, v6_only: bool, asked: IpAddr) -> bool {
+    own.is_unspecified() && (own.is_ipv4() == asked.is_ipv4() || (own.is_ipv6() && !v6_only))
 }
 
 /// How many SYN/ACK timeouts lie within `wait`, at least one unless it is zero (Linux's `secs_to_retrans`).
@@ -92,16 +109,24 @@ pub(super) enum Admission {
 }
 
 impl Host {
-    /// The listener for a local end: one at the very address first.
-    pub(super) fn listener_for(&self, local: SocketAddr) -> Option<(ListenerId, &Listener)> {
-        let all = || {
-            self.listeners.iter().enumerate().filter_map(|(i, l)| {
-                let listener = l.as_ref()?;
-                let id = ListenerId { index: i as u32, generation: listener.generation };
-                listener.matches(local).then_some((id, listener))
-            })
-        };
-        all().find(|(_, l)| l.local.ip() == local.ip()).or_else(|| all().next())
+    /// The listener that takes a flow: the one bound most closely; of several with `SO_REUSEPORT` always the same one,
+    /// as long as they stay.
+    pub(super) fn listener_for(&self, tuple: FourTuple) -> Option<(ListenerId, &Listener)> {
+        let local = tuple.local();
+        let all = self.listeners.iter().enumerate().filter_map(|(index, listener)| {
+            let listener = listener.as_ref()?;
+            let closeness = listener.closeness(local);
+            let id = ListenerId { index: index as u32, generation: listener.generation };
+            (closeness > 0).then_some((closeness, id, listener))
+        });
+        let (best, id, listener) = all.clone().reduce(|a, b| if b.0 > a.0 { b } else { a })?;
+        if !listener.reuse_port {
+            return Some((id, listener));
+        }
+        let group = all.filter(|(closeness, ..)| *closeness == best);
+        let count = group.clone().count();
+        let pick = self.numbers.spread(local, tuple.remote()) as usize % count;
+        group.map(|(_, id, listener)| (id, listener)).nth(pick)
     }
 
     pub(super) fn listener_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
@@ -134,5 +159,43 @@ impl Host {
             return Admission::Drop;
         }
         Admission::Remember
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(local: &str, v6_only: bool) -> Listener {
+        let local = local.parse().expect("address");
+        Listener { v6_only, ..Listener::new(1, local, Protocol::Mptcp) }
+    }
+
+    #[test]
+    fn the_very_address_is_closer_than_its_family_and_that_than_both_families() {
+        let asked = "10.0.0.1:80".parse().expect("address");
+        let closeness = |local, v6_only| listener(local, v6_only).closeness(asked);
+        assert_eq!(closeness("10.0.0.1:80", false), 3);
+        assert_eq!(closeness("0.0.0.0:80", false), 2);
+        assert_eq!(closeness("[::]:80", false), 1);
+        assert_eq!(closeness("[::]:80", true), 0);
+        assert_eq!(closeness("0.0.0.0:81", false), 0);
+        assert_eq!(closeness("10.0.0.2:80", false), 0);
+        assert_eq!(listener("0.0.0.0:80", false).closeness("[fd00::1]:80".parse().expect("address")), 0);
+    }
+
+    #[test]
+    fn two_meet_that_could_take_the_same_connection() {
+        let meet =
+            |a, a_only, b: &str, b_only| listener(a, a_only).meets(b.parse().expect("address"), b_only);
+        assert!(meet("10.0.0.1:80", false, "10.0.0.1:80", false));
+        assert!(meet("10.0.0.1:80", false, "0.0.0.0:80", false));
+        assert!(meet("[::]:80", false, "10.0.0.1:80", false));
+        assert!(meet("0.0.0.0:80", false, "[::]:80", false));
+        assert!(!meet("0.0.0.0:80", false, "[::]:80", true));
+        assert!(!meet("[::]:80", true, "10.0.0.1:80", false));
+        assert!(meet("[::]:80", true, "[fd00::1]:80", false));
+        assert!(!meet("0.0.0.0:80", false, "[fd00::1]:80", false));
+        assert!(!meet("10.0.0.1:80", false, "10.0.0.1:81", false));
     }
 }

@@ -74,7 +74,7 @@ impl Host {
         tuple: FourTuple,
         segment: &Segment,
     ) {
-        let Some((listener, found)) = self.listener_for(tuple.local()) else {
+        let Some((listener, found)) = self.listener_for(tuple) else {
             self.refuse(interface, tuple, segment);
             return;
         };

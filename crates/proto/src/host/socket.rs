@@ -72,9 +72,13 @@ impl ConnectOptions {
 /// What `listen` needs to know.
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
-    /// Where to listen; the unspecified address of a family means all addresses of that family; port 0
-    /// draws a free one.
+    /// Where to listen; `0.0.0.0` means all IPv4 addresses, `::` all addresses of both families; port 0 draws a free one.
     pub local: SocketAddr,
+    /// `::` means IPv6 only (`IPV6_V6ONLY`). Default false.
+    pub v6_only: bool,
+    /// Listen beside others that have this too; each connection goes to one of them by a keyed hash of its four-tuple
+    /// (`SO_REUSEPORT`). Default false.
+    pub reuse_port: bool,
     /// MPTCP (which accepts plain TCP clients as well) or TCP only.
     pub protocol: Protocol,
     /// Connections that may wait for `accept`; capped by [`crate::config::TcpConfig::backlog_max`].
@@ -95,7 +99,15 @@ pub struct ListenOptions {
 impl ListenOptions {
     /// An MPTCP listener at `local` with Linux's usual backlog of 128.
     pub fn new(local: SocketAddr) -> Self {
-        Self { local, protocol: Protocol::Mptcp, backlog: 128, defer_accept: None, fast_open: 0 }
+        Self {
+            local,
+            v6_only: false,
+            reuse_port: false,
+            protocol: Protocol::Mptcp,
+            backlog: 128,
+            defer_accept: None,
+            fast_open: 0,
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub struct InitialNumbers {
 enum Purpose {
     SequenceNumber = 1,
     Timestamp = 2,
+    Spread = 3,
 }
 
 impl InitialNumbers {
@@ -46,6 +47,11 @@ impl InitialNumbers {
     /// What the connection adds to its millisecond clock in TSval.
     pub fn timestamp_offset(&self, local: SocketAddr, remote: SocketAddr) -> u32 {
         self.hash(Purpose::Timestamp, local, remote)
+    }
+
+    /// Spreads flows evenly over those that can take them, in a way that no peer can foresee.
+    pub(crate) fn spread(&self, local: SocketAddr, remote: SocketAddr) -> u32 {
+        self.hash(Purpose::Spread, local, remote)
     }
 
     /// A prefix as key is sound here: every input has the same length, and most of the digest is kept secret.

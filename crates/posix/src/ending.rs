@@ -28,6 +28,10 @@ impl Socket {
                 self.ring();
             }
             State::Close => {
+                // A connect that failed, and was not asked about since.
+                if inner.stage == Stage::Connecting {
+                    inner.stage = Stage::Disconnecting;
+                }
                 inner.shut.read |= read;
                 inner.shut.write |= write;
                 self.ring();
@@ -35,7 +39,13 @@ impl Socket {
             }
             State::Open => {
                 inner.shut.read |= read;
-                if write && !inner.shut.write {
+                if let Place::Connection(id) = inner.place
+                    && read
+                {
+                    self.stack().call(|host, _| host.shutdown_read(id));
+                }
+                // Also where it is shut since before the connect.
+                if write {
                     inner.shut.write = true;
                     if let Place::Connection(id) = inner.place {
                         // A connection that failed meanwhile tells so at the next call.
@@ -54,7 +64,7 @@ impl Socket {
         let inner = &mut *self.lock();
         match inner.place {
             Place::Connection(id) => {
-                if let Some(time) = inner.options.linger.filter(|time| !time.is_zero()) {
+                if let Some(time) = inner.options.linger().filter(|time| !time.is_zero()) {
                     let until = raw::now() + time;
                     let _ = self.stack().call(|host, now| host.shutdown(now, id));
                     let delivered = || {

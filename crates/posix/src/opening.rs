@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use polytcp::raw::{self, ConnectionId, Watched};
-use polytcp::{ConnectOptions, ListenOptions};
+use polytcp::{ConnectOptions, ListenOptions, Protocol};
 use rustix::io::Errno;
 
 use crate::errno;
-use crate::ports::{Shares, Wanted};
+use crate::ports::Wanted;
 use crate::socket::{Domain, Inner, Place, Shut, Socket, Stage, State};
 
 /// Where `connect` goes.
@@ -29,12 +29,17 @@ impl Socket {
     pub(crate) fn bind(&self, address: SocketAddr) -> Result<(), Errno> {
         let inner = &mut *self.lock();
         let state = self.view(inner).state;
+        inner.first_subflow = true;
         // Linux asks for the first subflow, which a socket in use does not lend.
         if self.is_mptcp() && !matches!(state, State::Close | State::Listen) {
             return Err(Errno::INVAL);
         }
         let local = self.own_form(address)?;
         let is_bound = state != State::Close || inner.claimed.is_some();
+        // A mapped address is none of IPv6.
+        if self.domain == Domain::Inet6 && inner.options.v6_only && local.is_ipv4() {
+            return Err(Errno::INVAL);
+        }
         // Which of two things that are wrong is told depends on the family.
         if is_bound && self.domain == Domain::Inet6 {
             return Err(Errno::INVAL);
@@ -45,21 +50,40 @@ impl Socket {
         if is_bound {
             return Err(Errno::INVAL);
         }
-        self.claim(inner, local)
+        self.claim(inner, local)?;
+        inner.port_is_fixed = local.port() != 0;
+        inner.bound = Some(local.ip());
+        // As Linux, where an MPTCP socket does not hear of it.
+        if local.is_ipv6() && !local.ip().is_unspecified() && !self.is_mptcp() {
+            inner.options.v6_only = true;
+        }
+        Ok(())
     }
 
     /// Takes a local address and port; a port is drawn where there is none.
     fn claim(&self, inner: &mut Inner, local: SocketAddr) -> Result<(), Errno> {
-        let wanted = Wanted {
-            owner: self.id,
-            local,
-            dual: self.is_dual(inner) && local.ip() == Domain::Inet6.any(),
-            shares: Shares { unless_listening: inner.options.reuse_address, port: inner.options.reuse_port },
-        };
-        let port = self.ports().bind(&wanted)?;
+        let wanted = self.wanted(inner, local);
+        let port = self.ports().bind(&wanted, |local, remote| self.is_live(local, remote))?;
         inner.claimed = Some(port);
         inner.local = Some(SocketAddr::new(local.ip(), port));
         Ok(())
+    }
+
+    fn wanted(&self, inner: &Inner, local: SocketAddr) -> Wanted {
+        let dual = self.is_dual(inner) && local.ip() == Domain::Inet6.any();
+        Wanted { owner: self.id, local, dual, shares: inner.options.shares() }
+    }
+
+    /// A connection between these is still there, or in TIME-WAIT.
+    fn is_live(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        self.stack().look(|host| host.has_flow(local, remote))
+    }
+
+    /// The options by which others may have the port too are others from now on.
+    pub(crate) fn renew_shares(&self, inner: &Inner) {
+        if let Some(local) = inner.local {
+            self.ports().set_shares(self.id, local.port(), inner.options.shares());
+        }
     }
 
     fn ports(&self) -> std::sync::MutexGuard<'_, crate::ports::Ports> {
@@ -96,8 +120,9 @@ impl Socket {
             self.stack().call(|host, _| host.set_backlog(id, backlog));
             return Ok(());
         }
+        inner.first_subflow = true;
         if inner.claimed.is_none() {
-            self.claim(inner, SocketAddr::new(self.domain.any(), 0))?;
+            self.claim(inner, SocketAddr::new(inner.bound.unwrap_or(self.domain.any()), 0))?;
         }
         let (Some(port), Some(local)) = (inner.claimed, inner.local) else { return Err(Errno::INVAL) };
         self.ports().set_listening(self.id, port, true)?;
@@ -116,7 +141,6 @@ impl Socket {
         })?;
         self.watch(Watched::Listener(id));
         inner.place = Place::Listener(id);
-        inner.shut = Shut::default();
         Ok(())
     }
 
@@ -137,14 +161,24 @@ impl Socket {
             Some((id, host.info(id)))
         })?;
         let protocol = self.stack().look(|host| host.socket_protocol(id)).unwrap_or(self.protocol);
-        let accepted = Self::new(&self.net, self.domain, protocol, inner.options.inherited());
+        let mut options = inner.options.inherited();
+        if self.is_mptcp() && protocol == Protocol::Tcp {
+            options = options.of_first_subflow();
+            options.v6_only |= inner.bound.is_some_and(|ip| ip.is_ipv6() && !ip.is_unspecified());
+        }
+        let accepted = Self::new(&self.net, self.domain, protocol, options);
         {
             let mut new = accepted.lock();
             new.stage = Stage::Connected;
+            new.first_subflow = true;
+            new.bound = inner.bound;
+            new.port_is_fixed = inner.port_is_fixed;
+            new.claimed = inner.claimed.filter(|_| inner.port_is_fixed);
             if let Ok(info) = info {
                 new.local = Some(info.local);
                 new.peer = Some(info.remote);
             }
+            accepted.hold_port(&new);
             accepted.take_connection(&mut new, id);
             accepted.apply_options(&new, id);
         }
@@ -163,10 +197,12 @@ impl Socket {
             match inner.stage {
                 Stage::Connected => return Err(Errno::ISCONN),
                 Stage::Connecting => unfinished = Errno::ALREADY,
+                Stage::Disconnecting => return Err(Errno::INVAL),
                 Stage::Unconnected => {
                     if self.view(inner).state != State::Close {
                         return Err(Errno::ISCONN);
                     }
+                    inner.first_subflow = true;
                     self.start(inner, self.own_form(to)?)?;
                     // The handshake may be over already; Linux has not looked yet.
                     if self.is_nonblocking() {
@@ -202,13 +238,10 @@ impl Socket {
         if self.domain == Domain::Inet6 && inner.options.v6_only && remote.is_ipv4() {
             return Err(Errno::NETUNREACH);
         }
-        let local = inner.local.filter(|_| inner.claimed.is_some()).map(|local| match local.ip() {
-            // An IPv6 socket that is bound to any address connects from IPv4 too.
-            ip if ip.is_unspecified() && remote.is_ipv4() => {
-                SocketAddr::new(Domain::Inet.any(), local.port())
-            }
-            _ => local,
-        });
+        let bound = inner.bound.filter(|ip| !ip.is_unspecified());
+        let any = if remote.is_ipv4() { Domain::Inet.any() } else { Domain::Inet6.any() };
+        let is_bound = bound.is_some() || inner.claimed.is_some();
+        let local = is_bound.then(|| SocketAddr::new(bound.unwrap_or(any), inner.claimed.unwrap_or(0)));
         let options = ConnectOptions {
             local,
             protocol: self.protocol,
@@ -224,12 +257,12 @@ impl Socket {
             inner.local = Some(info.local);
             inner.peer = Some(info.remote);
         }
-        inner.shut = Shut::default();
         // An MPTCP socket keeps what the connection before left.
         if !self.is_mptcp() {
             inner.error = None;
         }
         inner.stage = Stage::Connecting;
+        self.hold_port(inner);
         self.take_connection(inner, id);
         self.apply_options(inner, id);
         Ok(())
@@ -258,7 +291,7 @@ impl Socket {
                 inner.error = Some(Errno::CONNRESET);
             }
             if let Some(local) = &mut inner.local
-                && inner.claimed.is_none()
+                && inner.bound.is_none_or(|ip| ip.is_unspecified())
             {
                 local.set_ip(self.domain.any());
             }
@@ -274,17 +307,44 @@ impl Socket {
                 if let Some(port) = inner.claimed {
                     let _ = self.ports().set_listening(self.id, port, false);
                 }
+                self.return_port(inner);
             }
-            Place::Connection(id) => self.stack().call(|host, now| host.abort(now, id)),
+            Place::Connection(id) => {
+                self.stack().call(|host, now| host.abort(now, id));
+                if !inner.over {
+                    self.return_port(inner);
+                }
+            }
         }
         inner.stage = Stage::Unconnected;
         inner.peer = None;
         inner.shut = Shut::default();
     }
 
+    /// The connection that the socket has now keeps others from its port.
+    fn hold_port(&self, inner: &Inner) {
+        if let Some(local) = inner.local {
+            self.ports().hold(&self.wanted(inner, local));
+        }
+    }
+
+    /// The socket has no connection and does not listen any more: a port that was drawn goes.
+    pub(crate) fn return_port(&self, inner: &mut Inner) {
+        if !inner.port_is_fixed {
+            self.release_port(inner);
+        }
+    }
+
+    /// The socket gives its port up. A connection that it leaves keeps it.
     pub(crate) fn release_port(&self, inner: &mut Inner) {
-        if let Some(port) = inner.claimed.take() {
-            self.ports().release(self.id, port);
+        inner.claimed = None;
+        let Some(local) = inner.local else { return };
+        match inner.peer {
+            Some(remote) if self.is_live(local, remote) => {
+                self.ports()
+                    .leave_to_flow(self.id, (local, remote), |local, remote| self.is_live(local, remote));
+            }
+            _ => self.ports().release(self.id, local.port()),
         }
     }
 

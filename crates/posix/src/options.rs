@@ -4,6 +4,7 @@
 //! meaning; [`Compat::Linux`] refuses them as Linux 6.18 does.
 
 use std::num::NonZeroU8;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use polytcp::raw::{self, ConnectionId, Host, Instant};
 use rustix::io::Errno;
 
 use crate::Compat;
+use crate::ports::Shares;
 use crate::socket::{Domain, Place, Socket, Stage, State};
 
 /// `TCP_IS_MPTCP`, which not every C library names.
@@ -19,18 +21,30 @@ pub const TCP_IS_MPTCP: i32 = 43;
 /// `SOL_MPTCP`.
 pub const SOL_MPTCP: i32 = 284;
 
+/// Linux's limits of `TCP_KEEPIDLE` and `TCP_KEEPINTVL`, seconds, and of `TCP_KEEPCNT`, and their defaults.
+const KEEP_SECONDS: RangeInclusive<i32> = 1..=32_767;
+const KEEP_COUNT: RangeInclusive<i32> = 1..=127;
+const KEEP_IDLE: u64 = 7_200;
+const KEEP_INTERVAL: u64 = 75;
+const KEEP_PROBES: u64 = 9;
+
 /// The values of one socket's options.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) reuse_address: bool,
     pub(crate) reuse_port: bool,
-    pub(crate) linger: Option<Duration>,
+    lingers: bool,
+    /// Kept while it is off.
+    linger_time: Duration,
     recv_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
     /// `SO_RCVLOWAT`, octets.
     pub(crate) recv_lowat: u32,
     keepalive: bool,
-    keepalive_times: Keepalive,
+    /// `TCP_KEEPIDLE` and `TCP_KEEPINTVL` (seconds) and `TCP_KEEPCNT`; 0 is the default.
+    keep_idle: i32,
+    keep_interval: i32,
+    keep_count: i32,
     pub(crate) nodelay: bool,
     pub(crate) congestion_control: Option<String>,
     user_timeout_ms: u32,
@@ -48,16 +62,15 @@ impl Options {
         Self {
             reuse_address: false,
             reuse_port: false,
-            linger: None,
+            lingers: false,
+            linger_time: Duration::ZERO,
             recv_timeout: None,
             send_timeout: None,
             recv_lowat: 1,
             keepalive: false,
-            keepalive_times: Keepalive {
-                idle: Duration::from_secs(7_200),
-                interval: Duration::from_secs(75),
-                probes: 9,
-            },
+            keep_idle: 0,
+            keep_interval: 0,
+            keep_count: 0,
             nodelay: false,
             congestion_control: None,
             user_timeout_ms: 0,
@@ -72,6 +85,22 @@ impl Options {
     /// What a socket has that its listener's `accept` made.
     pub(crate) fn inherited(&self) -> Self {
         Self { defer_accept: 0, fast_open: 0, ..self.clone() }
+    }
+
+    /// `SO_LINGER`, where it is on.
+    pub(crate) fn linger(&self) -> Option<Duration> {
+        self.lingers.then_some(self.linger_time)
+    }
+
+    /// With whom a port may be shared.
+    pub(crate) fn shares(&self) -> Shares {
+        Shares { unless_listening: self.reuse_address, port: self.reuse_port }
+    }
+
+    /// What a plain TCP socket has that an MPTCP listener's `accept` made: Linux makes it of the listener's first subflow, which
+    /// does not hear of what concerns waiting.
+    pub(crate) fn of_first_subflow(self) -> Self {
+        Self { recv_lowat: 1, recv_timeout: None, send_timeout: None, ..self }
     }
 
     pub(crate) fn recv_until(&self) -> Option<Instant> {
@@ -94,19 +123,30 @@ impl Options {
             let _ = host.set_nodelay(now, id, true);
         }
         if self.keepalive {
-            let _ = host.set_keepalive(now, id, Some(self.keepalive_times));
+            let _ = host.set_keepalive(now, id, Some(self.keepalive_times()));
         }
         if self.user_timeout_ms != fresh.user_timeout_ms {
             let _ = host.set_user_timeout(now, id, self.user_timeout());
         }
-        if self.linger.is_some() {
-            let _ = host.set_linger(now, id, self.linger);
+        if self.lingers {
+            let _ = host.set_linger(now, id, self.linger());
         }
         if let Some(traffic_class) = self.traffic_class {
             let _ = host.set_traffic_class(now, id, traffic_class);
         }
         if let Some(hop_limit) = self.hop_limit {
             let _ = host.set_hop_limit(now, id, hop_limit);
+        }
+    }
+
+    fn keepalive_times(&self) -> Keepalive {
+        let or = |value: i32, limits: RangeInclusive<i32>, default: u64| {
+            if limits.contains(&value) { u64::from(value.unsigned_abs()) } else { default }
+        };
+        Keepalive {
+            idle: Duration::from_secs(or(self.keep_idle, KEEP_SECONDS, KEEP_IDLE)),
+            interval: Duration::from_secs(or(self.keep_interval, KEEP_SECONDS, KEEP_INTERVAL)),
+            probes: or(self.keep_count, KEEP_COUNT, KEEP_PROBES) as u8,
         }
     }
 
@@ -122,7 +162,7 @@ fn int(value: &[u8]) -> Result<i32, Errno> {
 }
 
 /// An `int` within limits.
-fn int_in(value: &[u8], limits: std::ops::RangeInclusive<i32>) -> Result<u32, Errno> {
+fn int_in(value: &[u8], limits: RangeInclusive<i32>) -> Result<u32, Errno> {
     let value = int(value)?;
     if limits.contains(&value) { u32::try_from(value).map_err(|_| Errno::INVAL) } else { Err(Errno::INVAL) }
 }
@@ -134,12 +174,16 @@ fn tell(out: &mut [u8], value: &[u8]) -> usize {
     len
 }
 
-/// An `int`; one that fits an octet goes into a shorter place too (Linux: MPTCP and TCP at their own levels).
-fn tell_int(out: &mut [u8], value: i32) -> usize {
+/// An `int`; one that fits an octet goes into a shorter place too (Linux: options of IPv4, and all of MPTCP).
+fn tell_octet(out: &mut [u8], value: i32) -> usize {
     match (u8::try_from(value), out) {
         (Ok(octet), out @ ([_] | [_, _] | [_, _, _])) => tell(out, &[octet]),
         (_, out) => tell(out, &value.to_ne_bytes()),
     }
+}
+
+fn tell_int(mptcp: bool, out: &mut [u8], value: i32) -> usize {
+    if mptcp { tell_octet(out, value) } else { tell(out, &value.to_ne_bytes()) }
 }
 
 /// A `struct timeval` as a timeout; zero and less is none (Linux: `sock_set_timeout`).
@@ -164,17 +208,24 @@ fn tell_timeout(out: &mut [u8], timeout: Option<Duration>) -> usize {
 }
 
 impl Socket {
+    /// MPTCP's options count: those below `SOL_SOCKET` are TCP's after a fallback, as in Linux.
+    fn speaks_mptcp(&self) -> bool {
+        self.is_mptcp() && self.info(&self.lock().place).is_none_or(|info| info.is_mptcp)
+    }
+
     /// Linux refuses on MPTCP what it takes on TCP.
-    fn refuses(&self) -> bool {
-        self.is_mptcp() && self.net.compat == Compat::Linux
+    fn refuses(&self, mptcp: bool) -> bool {
+        mptcp && self.net.compat == Compat::Linux
     }
 
     pub(crate) fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         match level {
             libc::SOL_SOCKET => self.set_socket_option(name, value),
-            libc::SOL_IP => self.set_ip_option(name, value),
-            libc::SOL_IPV6 if self.domain == Domain::Inet6 => self.set_ipv6_option(name, value),
-            libc::SOL_TCP => self.set_tcp_option(name, value),
+            libc::SOL_IP => self.set_ip_option(self.speaks_mptcp(), name, value),
+            libc::SOL_IPV6 if self.domain == Domain::Inet6 || self.speaks_mptcp() => {
+                self.set_ipv6_option(self.speaks_mptcp(), name, value)
+            }
+            libc::SOL_TCP => self.set_tcp_option(self.speaks_mptcp(), name, value),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
@@ -184,18 +235,32 @@ impl Socket {
         let inner = &mut *self.lock();
         let id = connection_of(&inner.place);
         match name {
-            libc::SO_REUSEADDR => inner.options.reuse_address = on,
-            libc::SO_REUSEPORT => inner.options.reuse_port = on,
+            libc::SO_REUSEADDR | libc::SO_REUSEPORT => {
+                // Linux asks for the first subflow, which a socket in use does not lend.
+                if self.refuses(self.is_mptcp())
+                    && !matches!(self.view(inner).state, State::Close | State::Listen)
+                {
+                    return Err(Errno::INVAL);
+                }
+                if name == libc::SO_REUSEADDR {
+                    inner.options.reuse_address = on;
+                } else {
+                    inner.options.reuse_port = on;
+                }
+                self.renew_shares(inner);
+            }
             libc::SO_KEEPALIVE => {
                 inner.options.keepalive = on;
                 self.renew_keepalive(inner);
             }
             libc::SO_LINGER => {
                 let seconds = int(value.get(4..).unwrap_or_default())?;
-                let time = Duration::from_secs(u64::from(seconds.unsigned_abs()));
-                inner.options.linger = on.then_some(time);
+                inner.options.lingers = on;
+                if on {
+                    inner.options.linger_time = Duration::from_secs(u64::from(seconds.unsigned_abs()));
+                }
                 if let Some(id) = id {
-                    let linger = inner.options.linger;
+                    let linger = inner.options.linger();
                     let _ = self.stack().call(|host, now| host.set_linger(now, id, linger));
                 }
             }
@@ -203,7 +268,10 @@ impl Socket {
             libc::SO_SNDTIMEO => inner.options.send_timeout = timeout(value)?,
             libc::SO_RCVLOWAT => {
                 let lowat = int(value)?;
-                inner.options.recv_lowat = if lowat < 0 { i32::MAX as u32 } else { lowat.max(1) as u32 };
+                // At most half of what the buffer can become (Linux: `tcp_set_rcvlowat`).
+                let most = self.stack().look(|host| host.config().tcp.recv_buffer_max_bytes()) / 2;
+                let asked = if lowat < 0 { u32::MAX } else { lowat.unsigned_abs() };
+                inner.options.recv_lowat = asked.min(most).max(1);
                 self.ring();
             }
             // These concern datagrams, local sockets or the queue of errors; Linux takes them on MPTCP and does nothing.
@@ -217,16 +285,13 @@ impl Socket {
             | libc::SO_WIFI_STATUS
             | libc::SO_NOFCS
             | libc::SO_SELECT_ERR_QUEUE => {}
-            libc::SO_TYPE | libc::SO_PROTOCOL | libc::SO_DOMAIN | libc::SO_ERROR | libc::SO_ACCEPTCONN => {
-                return Err(Errno::NOPROTOOPT);
-            }
             _ if self.is_mptcp() => return Err(Errno::OPNOTSUPP),
             _ => return Err(Errno::NOPROTOOPT),
         }
         Ok(())
     }
 
-    fn set_ip_option(&self, name: i32, value: &[u8]) -> Result<(), Errno> {
+    fn set_ip_option(&self, mptcp: bool, name: i32, value: &[u8]) -> Result<(), Errno> {
         // IP options may have one octet (Linux: `do_ip_setsockopt`).
         let number = match value {
             [] => 0,
@@ -235,29 +300,36 @@ impl Socket {
         };
         match name {
             libc::IP_TOS => self.set_traffic_class(number as u8),
-            libc::IP_TTL if self.refuses() => Err(Errno::OPNOTSUPP),
+            libc::IP_TTL if self.refuses(mptcp) => Err(Errno::OPNOTSUPP),
             libc::IP_TTL => match number {
                 -1 => self.set_hop_limit(None),
                 1..=255 => self.set_hop_limit(NonZeroU8::new(number as u8)),
                 _ => Err(Errno::INVAL),
             },
-            _ if self.is_mptcp() => Err(Errno::OPNOTSUPP),
+            _ if mptcp => Err(Errno::OPNOTSUPP),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
 
-    fn set_ipv6_option(&self, name: i32, value: &[u8]) -> Result<(), Errno> {
+    fn set_ipv6_option(&self, mptcp: bool, name: i32, value: &[u8]) -> Result<(), Errno> {
         let number = int(value)?;
         match name {
             libc::IPV6_V6ONLY => {
                 let inner = &mut *self.lock();
-                if self.view(inner).state != State::Close || inner.claimed.is_some() {
+                let state = self.view(inner).state;
+                if self.domain == Domain::Inet {
+                    return match state {
+                        State::Close | State::Listen => Err(Errno::NOPROTOOPT),
+                        _ => Err(Errno::INVAL),
+                    };
+                }
+                if state != State::Close || inner.claimed.is_some() {
                     return Err(Errno::INVAL);
                 }
                 inner.options.v6_only = number != 0;
                 Ok(())
             }
-            libc::IPV6_TCLASS | libc::IPV6_UNICAST_HOPS if self.refuses() => Err(Errno::OPNOTSUPP),
+            libc::IPV6_TCLASS | libc::IPV6_UNICAST_HOPS if self.refuses(mptcp) => Err(Errno::OPNOTSUPP),
             libc::IPV6_TCLASS => match number {
                 -1 => self.set_traffic_class(0),
                 0..=255 => self.set_traffic_class(number as u8),
@@ -268,12 +340,14 @@ impl Socket {
                 1..=255 => self.set_hop_limit(NonZeroU8::new(number as u8)),
                 _ => Err(Errno::INVAL),
             },
-            _ if self.is_mptcp() => Err(Errno::OPNOTSUPP),
+            _ if mptcp => Err(Errno::OPNOTSUPP),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
 
     fn set_traffic_class(&self, traffic_class: u8) -> Result<(), Errno> {
+        // The lowest two bits are TCP's own (RFC 3168).
+        let traffic_class = traffic_class & !0b11;
         let inner = &mut *self.lock();
         inner.options.traffic_class = Some(traffic_class);
         if let Some(id) = connection_of(&inner.place) {
@@ -292,7 +366,7 @@ impl Socket {
         Ok(())
     }
 
-    fn set_tcp_option(&self, name: i32, value: &[u8]) -> Result<(), Errno> {
+    fn set_tcp_option(&self, mptcp: bool, name: i32, value: &[u8]) -> Result<(), Errno> {
         if name == libc::TCP_CONGESTION {
             return self.set_congestion_control(value);
         }
@@ -307,21 +381,21 @@ impl Socket {
                     let _ = self.stack().call(|host, now| host.set_nodelay(now, id, on));
                 }
             }
-            libc::TCP_KEEPIDLE => {
-                let seconds = int_in(value, 1..=32_767)?;
-                inner.options.keepalive_times.idle = Duration::from_secs(seconds.into());
+            libc::TCP_KEEPIDLE | libc::TCP_KEEPINTVL | libc::TCP_KEEPCNT => {
+                let limits = if name == libc::TCP_KEEPCNT { KEEP_COUNT } else { KEEP_SECONDS };
+                // Linux asks the subflows, and takes anything while there is none.
+                let is_asked = !self.refuses(mptcp) || inner.first_subflow;
+                if is_asked && !limits.contains(&number) {
+                    return Err(Errno::INVAL);
+                }
+                match name {
+                    libc::TCP_KEEPIDLE => inner.options.keep_idle = number,
+                    libc::TCP_KEEPINTVL => inner.options.keep_interval = number,
+                    _ => inner.options.keep_count = number,
+                }
                 self.renew_keepalive(inner);
             }
-            libc::TCP_KEEPINTVL => {
-                let seconds = int_in(value, 1..=32_767)?;
-                inner.options.keepalive_times.interval = Duration::from_secs(seconds.into());
-                self.renew_keepalive(inner);
-            }
-            libc::TCP_KEEPCNT => {
-                inner.options.keepalive_times.probes = int_in(value, 1..=127)? as u8;
-                self.renew_keepalive(inner);
-            }
-            libc::TCP_USER_TIMEOUT if self.refuses() => return Err(Errno::NOPROTOOPT),
+            libc::TCP_USER_TIMEOUT if self.refuses(mptcp) => return Err(Errno::NOPROTOOPT),
             libc::TCP_USER_TIMEOUT => {
                 inner.options.user_timeout_ms = int_in(value, 0..=i32::MAX)?;
                 let limit = inner.options.user_timeout();
@@ -359,9 +433,8 @@ impl Socket {
     }
 
     fn renew_keepalive(&self, inner: &crate::socket::Inner) {
-        let Options { keepalive, keepalive_times, .. } = inner.options;
         if let Some(id) = connection_of(&inner.place) {
-            let wanted = keepalive.then_some(keepalive_times);
+            let wanted = inner.options.keepalive.then(|| inner.options.keepalive_times());
             let _ = self.stack().call(|host, now| host.set_keepalive(now, id, wanted));
         }
     }
@@ -370,9 +443,11 @@ impl Socket {
     pub(crate) fn get_option(&self, level: i32, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
         match level {
             libc::SOL_SOCKET => self.get_socket_option(name, out),
-            libc::SOL_IP => self.get_ip_option(name, out),
-            libc::SOL_IPV6 if self.domain == Domain::Inet6 => self.get_ipv6_option(name, out),
-            libc::SOL_TCP => self.get_tcp_option(name, out),
+            libc::SOL_IP => self.get_ip_option(self.speaks_mptcp(), name, out),
+            libc::SOL_IPV6 if self.domain == Domain::Inet6 || self.speaks_mptcp() => {
+                self.get_ipv6_option(self.speaks_mptcp(), name, out)
+            }
+            libc::SOL_TCP => self.get_tcp_option(self.speaks_mptcp(), name, out),
             SOL_MPTCP if self.is_mptcp() => Err(Errno::OPNOTSUPP),
             _ => Err(Errno::OPNOTSUPP),
         }
@@ -386,9 +461,9 @@ impl Socket {
             libc::SO_REUSEPORT => options.reuse_port.into(),
             libc::SO_KEEPALIVE => options.keepalive.into(),
             libc::SO_LINGER => {
-                let seconds = options.linger.map_or(0, |time| time.as_secs() as i32);
+                let seconds = options.linger_time.as_secs() as i32;
                 let mut value = [0; 8];
-                value[..4].copy_from_slice(&i32::from(options.linger.is_some()).to_ne_bytes());
+                value[..4].copy_from_slice(&i32::from(options.lingers).to_ne_bytes());
                 value[4..].copy_from_slice(&seconds.to_ne_bytes());
                 return Ok(tell(out, &value));
             }
@@ -424,41 +499,43 @@ impl Socket {
         self.stack().look(|host| host.info(id)).ok()
     }
 
-    fn get_ip_option(&self, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
+    fn get_ip_option(&self, mptcp: bool, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
         let inner = self.lock();
         match name {
-            libc::IP_TOS => Ok(tell_int(out, inner.options.traffic_class.unwrap_or(0).into())),
-            libc::IP_TTL if !self.refuses() => {
-                Ok(tell_int(out, inner.options.hop_limit.map_or(64, NonZeroU8::get).into()))
+            libc::IP_TOS => Ok(tell_octet(out, inner.options.traffic_class.unwrap_or(0).into())),
+            libc::IP_TTL if !self.refuses(mptcp) => {
+                Ok(tell_octet(out, inner.options.hop_limit.map_or(64, NonZeroU8::get).into()))
             }
-            _ => Err(if self.is_mptcp() { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT }),
+            _ => Err(if mptcp { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT }),
         }
     }
 
-    fn get_ipv6_option(&self, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
+    fn get_ipv6_option(&self, mptcp: bool, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
         let inner = self.lock();
         let options = &inner.options;
         let value = match name {
             libc::IPV6_V6ONLY => options.v6_only.into(),
-            libc::IPV6_TCLASS if !self.refuses() => options.traffic_class.unwrap_or(0).into(),
-            libc::IPV6_UNICAST_HOPS if !self.refuses() => options.hop_limit.map_or(64, NonZeroU8::get).into(),
-            _ => return Err(if self.is_mptcp() { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT }),
+            libc::IPV6_TCLASS if !self.refuses(mptcp) => options.traffic_class.unwrap_or(0).into(),
+            libc::IPV6_UNICAST_HOPS if !self.refuses(mptcp) => {
+                options.hop_limit.map_or(64, NonZeroU8::get).into()
+            }
+            _ => return Err(if mptcp { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT }),
         };
-        Ok(tell(out, &i32::to_ne_bytes(value)))
+        Ok(tell_int(mptcp, out, value))
     }
 
-    fn get_tcp_option(&self, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
+    fn get_tcp_option(&self, mptcp: bool, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
         let inner = &mut *self.lock();
         let options = &inner.options;
-        let seconds = |time: Duration| time.as_secs() as i32;
+        let or = |value: i32, default: u64| if value == 0 { default as i32 } else { value };
         let value = match name {
             libc::TCP_NODELAY => options.nodelay.into(),
-            libc::TCP_KEEPIDLE => seconds(options.keepalive_times.idle),
-            libc::TCP_KEEPINTVL => seconds(options.keepalive_times.interval),
-            libc::TCP_KEEPCNT => options.keepalive_times.probes.into(),
+            libc::TCP_KEEPIDLE => or(options.keep_idle, KEEP_IDLE),
+            libc::TCP_KEEPINTVL => or(options.keep_interval, KEEP_INTERVAL),
+            libc::TCP_KEEPCNT => or(options.keep_count, KEEP_PROBES),
             libc::TCP_DEFER_ACCEPT => options.defer_accept as i32,
             libc::TCP_FASTOPEN => options.fast_open as i32,
-            libc::TCP_USER_TIMEOUT if !self.refuses() => options.user_timeout_ms as i32,
+            libc::TCP_USER_TIMEOUT if !self.refuses(mptcp) => options.user_timeout_ms as i32,
             libc::TCP_CONGESTION => {
                 let name = options.congestion_control.clone();
                 let name = name.unwrap_or_else(|| {
@@ -469,11 +546,11 @@ impl Socket {
                 tell(&mut value[..15], name.as_bytes());
                 return Ok(tell(out, &value));
             }
-            libc::TCP_ULP if self.is_mptcp() => return Ok(tell(out, b"mptcp\0")),
+            libc::TCP_ULP if mptcp => return Ok(tell(out, b"mptcp\0")),
             TCP_IS_MPTCP => self.info(&inner.place).map_or(self.is_mptcp(), |info| info.is_mptcp).into(),
-            _ => return Err(if self.is_mptcp() { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT }),
+            _ => return Err(if mptcp { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT }),
         };
-        Ok(tell_int(out, value))
+        Ok(tell_int(mptcp, out, value))
     }
 
     /// `O_NONBLOCK`.

@@ -56,6 +56,8 @@ pub(crate) enum Stage {
     Unconnected,
     Connecting,
     Connected,
+    /// Shut down after a `connect` that failed before anybody asked: only `connect` to `AF_UNSPEC` leads out.
+    Disconnecting,
 }
 
 /// The protocol's state, as far as calls tell states apart.
@@ -97,14 +99,20 @@ pub(crate) struct Inner {
     pub(crate) place: Place,
     /// What `bind` or `connect` gave it, the port drawn.
     pub(crate) local: Option<SocketAddr>,
-    /// The port is claimed in the table of ports.
+    /// The port that it is bound to or listens at.
     pub(crate) claimed: Option<u16>,
+    /// The address that `bind` gave it, which it keeps.
+    pub(crate) bound: Option<IpAddr>,
+    /// `bind` named the port: it is kept. One that was drawn goes with the connection.
+    pub(crate) port_is_fixed: bool,
+    /// Linux has made an MPTCP socket's first subflow: by `bind`, `listen` or `connect`, whether they failed or not.
+    pub(crate) first_subflow: bool,
     pub(crate) peer: Option<SocketAddr>,
     /// What went wrong and was not told yet (`SO_ERROR`).
     pub(crate) error: Option<Errno>,
     pub(crate) shut: Shut,
     /// The end of the connection was taken note of.
-    over: bool,
+    pub(crate) over: bool,
     pub(crate) options: Options,
 }
 
@@ -158,6 +166,9 @@ impl Socket {
             place: Place::Nothing,
             local: None,
             claimed: None,
+            bound: None,
+            port_is_fixed: false,
+            first_subflow: false,
             peer: None,
             error: None,
             shut: Shut::default(),
@@ -240,6 +251,7 @@ impl Socket {
                         let error = errno::connection(error, peer_finished);
                         inner.error = error.or(inner.error);
                     }
+                    self.return_port(inner);
                 }
                 view.state = match readiness {
                     _ if readiness.closed => State::Close,
@@ -248,8 +260,10 @@ impl Socket {
                 };
                 view.writable = readiness.writable;
                 let mut was_open = true;
+                let mut fell_back = false;
                 if let Ok(info) = info {
                     was_open = info.was_established;
+                    fell_back = self.is_mptcp() && !info.is_mptcp;
                     view.readable_bytes = info.bytes_readable;
                     view.unsent_bytes = info.bytes_unsent;
                     let control_unacked = match view.state {
@@ -257,12 +271,15 @@ impl Socket {
                         State::Close => !was_open && !self.is_mptcp(),
                         _ => info.data_fin_outstanding,
                     };
-                    view.unacked_bytes =
-                        info.bytes_written.saturating_sub(info.bytes_acked) + u64::from(control_unacked);
+                    view.unacked_bytes = match view.state {
+                        // Nothing is on its way any more.
+                        State::Close if fell_back => 0,
+                        _ => info.bytes_written.saturating_sub(info.bytes_acked) + u64::from(control_unacked),
+                    };
                 }
                 view.peer_finished = peer_finished;
-                // An MPTCP connect that failed leaves its directions open.
-                let is_shut = readiness.closed && (was_open || !self.is_mptcp());
+                // An MPTCP connect that failed leaves its directions open, and so does a reset after a fallback.
+                let is_shut = readiness.closed && (was_open || !self.is_mptcp()) && !fell_back;
                 view.shut.read |= peer_finished || is_shut;
                 view.shut.write |= is_shut;
             }

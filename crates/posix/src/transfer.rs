@@ -53,7 +53,7 @@ impl Socket {
             return Err(self.no_urgent_data());
         }
         let peek = flags & libc::MSG_PEEK != 0;
-        let mut sink = Sink::new(parts, flags & libc::MSG_TRUNC != 0 && !peek);
+        let mut sink = Sink::new(parts, flags & libc::MSG_TRUNC != 0);
         let len = sink.len;
         let waits = !self.is_nonblocking() && flags & libc::MSG_DONTWAIT == 0;
         let (target, until) = {

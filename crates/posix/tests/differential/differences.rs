@@ -14,6 +14,20 @@ pub(crate) struct Difference {
     pub(crate) ours: String,
 }
 
+impl Difference {
+    /// Tells what both sides said alike, and where they part.
+    fn report(&self, out: &mut String) {
+        let _ = writeln!(out, "{}", self.name);
+        for (theirs, ours) in self.theirs.lines().zip(self.ours.lines()) {
+            if theirs != ours {
+                let _ = writeln!(out, "  Linux {theirs}\n  stack {ours}");
+                return;
+            }
+            let _ = writeln!(out, "        {theirs}");
+        }
+    }
+}
+
 /// Names in the first columns of the document's tables.
 fn listed() -> impl Iterator<Item = &'static str> {
     LISTED.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next())
@@ -41,9 +55,7 @@ pub(crate) fn judge(all: impl Iterator<Item = String>, found: Vec<Difference>) {
         let is_listed = listed.iter().any(|pattern| is_named(pattern, &name));
         match found.remove(&name) {
             Some(_) if is_listed => {}
-            Some(Difference { name, theirs, ours }) => {
-                let _ = writeln!(report, "{name}\n  Linux {theirs}\n  stack {ours}");
-            }
+            Some(difference) => difference.report(&mut report),
             None if is_listed => {
                 let _ = writeln!(report, "{name}\n  is listed as different, and is not");
             }

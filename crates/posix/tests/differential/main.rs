@@ -2,11 +2,19 @@
 //! peer of both, and every answer compared.
 //!
 //! [`bsd`]: the calls, as both sides have them. [`kernel`]: the kernel's. [`world`]: a side under test with its peer.
-//! [`scene`]: how a socket comes into a state. [`differences`]: which differences are meant. The comparisons: [`table`] (every call in every state).
+//! [`scene`]: how a socket comes into a state. [`options`]: options by their names. [`told`]: answers as texts. [`compare`]:
+//! many things done on both sides. [`differences`]: which differences are meant. The comparisons: [`table`] (every call in
+//! every state), [`written`] and [`random`] (programs of calls, in the language of [`program`]).
 
 mod bsd;
+mod compare;
 mod differences;
 mod kernel;
+mod options;
+mod program;
+mod random;
 mod scene;
 mod table;
+mod told;
 mod world;
+mod written;

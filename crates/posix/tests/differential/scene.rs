@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use polytcp_posix::{Destination, Fd, libc};
 
 use crate::bsd::Bsd;
-use crate::world::{Family, Sides, settle};
+use crate::world::{Family, Sides, settle, settle_until};
 
 /// A socket in a state, with what keeps it there.
 pub(crate) struct Scene<'a> {
@@ -90,6 +90,16 @@ const BLOCKING_MICROS: i64 = 40_000;
 
 const KIND: i32 = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
 
+/// Lets a socket block, for a short time.
+pub(crate) fn let_block(side: &dyn Bsd, fd: Fd) {
+    side.set_nonblocking(fd, false).expect("FIONBIO");
+    let mut timeout = [0; 16];
+    timeout[8..].copy_from_slice(&BLOCKING_MICROS.to_ne_bytes());
+    for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        side.setsockopt(fd, libc::SOL_SOCKET, name, &timeout).expect("a timeout");
+    }
+}
+
 impl<'a> Scene<'a> {
     /// A socket of `kind` in `state`.
     pub(crate) fn new(sides: Sides<'a>, kind: Kind, state: State) -> Self {
@@ -97,19 +107,9 @@ impl<'a> Scene<'a> {
         let mut scene = Self { sides, kind, fd, near: Vec::new(), far: Vec::new() };
         scene.bring_to(state);
         if kind.blocks {
-            scene.let_block();
+            let_block(scene.near(), scene.fd);
         }
         scene
-    }
-
-    /// Lets the socket block, for a short time.
-    fn let_block(&self) {
-        self.near().set_nonblocking(self.fd, false).expect("FIONBIO");
-        let mut timeout = [0; 16];
-        timeout[8..].copy_from_slice(&BLOCKING_MICROS.to_ne_bytes());
-        for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
-            self.near().setsockopt(self.fd, libc::SOL_SOCKET, name, &timeout).expect("a timeout");
-        }
     }
 
     fn bring_to(&mut self, state: State) {
@@ -129,6 +129,7 @@ impl<'a> Scene<'a> {
                 self.far.push(client);
                 let _ = self.far().connect(client, to.into());
                 settle();
+                settle_until(self.near(), self.fd, libc::POLLIN);
                 if state == State::Accepted {
                     self.near.push(self.fd);
                     self.fd = self.near().accept(self.fd, libc::SOCK_NONBLOCK).expect("accept").0;
@@ -151,6 +152,8 @@ impl<'a> Scene<'a> {
         let listener = self.listener();
         self.connect(self.far().getsockname(listener).expect("name"));
         settle();
+        settle_until(self.near(), self.fd, libc::POLLOUT);
+        settle_until(self.far(), listener, libc::POLLIN);
         let peer = self.far().accept(listener, libc::SOCK_NONBLOCK).expect("accept").0;
         self.far.push(peer);
         settle();

@@ -1,66 +1,24 @@
 //! Every call in every state, on sockets that block and that do not: what it answers, and what `poll` says before and after.
 
-use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use polytcp_posix::{Destination, Errno, SIOCATMARK, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, TCP_IS_MPTCP, libc};
+use polytcp_posix::{Destination, SIOCATMARK, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, TCP_IS_MPTCP, libc};
 
-use crate::differences::{self, Difference};
+use crate::compare::compare;
+use crate::differences;
 use crate::scene::{Kind, Scene, State};
-use crate::world::{Family, World, settle, with_patience};
-
-/// Cells that are tried at once; they mostly wait.
-const WORKERS: usize = 24;
-
-/// How often as long as usual each attempt waits.
-const PATIENCE: [u32; 3] = [1, 4, 16];
+use crate::told::{told, told_mask, told_name};
+use crate::world::{Family, World, settle};
 
 /// A call, and its answer as a text.
 type Call = fn(&mut Scene<'_>) -> String;
-
-fn told<T: Debug>(answer: Result<T, Errno>) -> String {
-    match answer {
-        Ok(value) => format!("{value:?}"),
-        Err(error) => format!("E{}", error.raw_os_error()),
-    }
-}
-
-/// Without the port, if there is one: which it is, is chance.
-fn told_name(answer: Result<SocketAddr, Errno>) -> String {
-    told(answer.map(|name| (name.ip(), name.port() != 0)))
-}
 
 fn number(scene: &Scene<'_>, level: i32, name: i32) -> String {
     told(scene.near().getsockopt(scene.fd, level, name, 4))
 }
 
 fn poll(scene: &Scene<'_>) -> String {
-    let asked =
-        libc::POLLIN | libc::POLLPRI | libc::POLLOUT | libc::POLLRDHUP | libc::POLLRDNORM | libc::POLLWRNORM;
-    let mask = scene.near().poll(scene.fd, asked);
-    let names = [
-        (libc::POLLIN, "IN"),
-        (libc::POLLPRI, "PRI"),
-        (libc::POLLOUT, "OUT"),
-        (libc::POLLERR, "ERR"),
-        (libc::POLLHUP, "HUP"),
-        (libc::POLLRDHUP, "RDHUP"),
-        (libc::POLLNVAL, "NVAL"),
-        (libc::POLLRDNORM, "RDNORM"),
-        (libc::POLLWRNORM, "WRNORM"),
-    ];
-    let set: Vec<&str> = names.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect();
-    set.join("|")
-}
-
-/// An address that is not of the socket's family.
-fn other_family(scene: &Scene<'_>) -> SocketAddr {
-    match scene.kind.family {
-        Family::Inet => SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 9], 9)),
-        Family::Inet6 | Family::Mapped => SocketAddr::from(([10, 0, 0, 9], 9)),
-    }
+    told_mask(scene.near(), scene.fd)
 }
 
 fn recv(scene: &mut Scene<'_>, len: usize, flags: i32) -> String {
@@ -83,7 +41,7 @@ const CALLS: &[(&str, Call)] = &[
     ("poll", |_| String::new()),
     ("bind", |s| told(s.near().bind(s.fd, SocketAddr::new(s.sides.near_ip(s.kind.family), 0)))),
     ("bind elsewhere", |s| told(s.near().bind(s.fd, s.kind.family.foreign()))),
-    ("bind other family", |s| told(s.near().bind(s.fd, other_family(s)))),
+    ("bind other family", |s| told(s.near().bind(s.fd, s.kind.family.other()))),
     ("listen", |s| told(s.near().listen(s.fd, 5))),
     ("accept", |s| {
         let accepted = s.near().accept(s.fd, libc::SOCK_NONBLOCK);
@@ -91,7 +49,7 @@ const CALLS: &[(&str, Call)] = &[
         told(accepted.map(|(_, peer)| peer.ip()))
     }),
     ("connect", connect_elsewhere),
-    ("connect other family", |s| told(s.near().connect(s.fd, other_family(s).into()))),
+    ("connect other family", |s| told(s.near().connect(s.fd, s.kind.family.other().into()))),
     ("disconnect", |s| {
         let first = told(s.near().connect(s.fd, Destination::Unspecified));
         format!("{first} {}", connect_elsewhere(s))
@@ -184,27 +142,7 @@ fn every_call_in_every_state_answers_as_linux() {
     if !polytcp_lab::require_or_skip() {
         return;
     }
-    let (linux, stack) = (World::linux(), World::stack());
     let cells = Cell::all();
-    let next = AtomicUsize::new(0);
-    let differences = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // A machine that is busy may be late: only what stays different is.
-                    let both = |patience: &u32| {
-                        let (theirs, ours) =
-                            with_patience(*patience, || (cell.run(&linux), cell.run(&stack)));
-                        (theirs != ours).then(|| Difference { name: cell.name(), theirs, ours })
-                    };
-                    if let Some(difference) = PATIENCE.iter().map_while(both).nth(PATIENCE.len() - 1) {
-                        differences.lock().expect("no panic").push(difference);
-                    }
-                }
-            });
-        }
-    });
-    let differences = differences.into_inner().expect("no panic");
+    let differences = compare(&cells, Cell::name, Cell::run);
     differences::judge(cells.iter().map(Cell::name), differences);
 }

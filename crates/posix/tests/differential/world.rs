@@ -2,17 +2,21 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
-use polytcp::Stack;
+use polytcp::{HostConfig, Stack};
 use polytcp_lab::{KernelPair, Lab, LabConfig, PathConfig};
-use polytcp_posix::{Compat, Sockets, libc};
+use polytcp_posix::{Compat, Fd, Sockets, libc};
 
 use crate::bsd::Bsd;
 use crate::kernel::KernelBsd;
 
 /// How long both ends are given to become quiet: far above a round trip, below every timer of TCP.
 const QUIET: Duration = Duration::from_millis(12);
+
+/// A wait that ends later than this shows that the machine is busy.
+const LATE: Duration = Duration::from_millis(3);
 
 /// Which sockets are under test.
 pub(crate) enum World {
@@ -42,7 +46,10 @@ impl World {
             format!("{}/{}", path.stack_v4, path.prefix_len_v4),
             format!("{}/{}", path.stack_v6, path.prefix_len_v6),
         ];
-        let stack = Stack::builder().limits(8, 8).device(device, addresses).start().expect("stack");
+        let mut config = HostConfig::default();
+        config.tcp.rmem.max = tcp_rmem_max();
+        let stack = Stack::builder().config(config).limits(8, 8).device(device, addresses);
+        let stack = stack.start().expect("stack");
         Self::Stack { lab, sockets: Box::new(Sockets::with_compat(stack, Compat::Linux)) }
     }
 
@@ -85,6 +92,23 @@ impl Family {
         }
     }
 
+    /// All addresses.
+    pub(crate) fn any(self) -> SocketAddr {
+        let ip = match self {
+            Self::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            Self::Inet6 | Self::Mapped => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        SocketAddr::new(ip, 0)
+    }
+
+    /// An address that is not of the sockets' family.
+    pub(crate) fn other(self) -> SocketAddr {
+        match self {
+            Self::Inet => SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 9], 9)),
+            Self::Inet6 | Self::Mapped => SocketAddr::from(([10, 0, 0, 9], 9)),
+        }
+    }
+
     /// An address that nobody has.
     pub(crate) fn foreign(self) -> SocketAddr {
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
@@ -111,6 +135,12 @@ impl Sides<'_> {
     }
 }
 
+/// The kernel's, which some options tell.
+fn tcp_rmem_max() -> NonZeroU32 {
+    let told = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").expect("sysctl");
+    told.split_whitespace().nth(2).and_then(|max| max.parse().ok()).expect("three numbers")
+}
+
 thread_local! {
     /// How often as long as usual this thread lets things settle.
     static PATIENCE: Cell<u32> = const { Cell::new(1) };
@@ -124,10 +154,29 @@ pub(crate) fn with_patience<T>(times: u32, run: impl FnOnce() -> T) -> T {
     answer
 }
 
-/// Lets both ends become quiet. There is nothing to wait for that both kinds of sockets would tell.
+/// How often a wait is repeated that ended late.
+const LATE_MAX: u32 = 20;
+
+/// Lets both ends become quiet. There is nothing to wait for that both kinds of sockets would tell; but where this thread itself
+/// runs late, so may they.
 pub(crate) fn settle() {
-    let until = std::time::Instant::now() + QUIET * PATIENCE.get();
-    while let Some(left) = until.checked_duration_since(std::time::Instant::now()) {
-        std::thread::park_timeout(left);
+    let quiet = QUIET * PATIENCE.get();
+    for _ in 0..LATE_MAX {
+        let start = Instant::now();
+        while let Some(left) = quiet.checked_sub(start.elapsed()) {
+            std::thread::park_timeout(left);
+        }
+        if start.elapsed() < quiet + LATE {
+            return;
+        }
+    }
+}
+
+/// Lets things settle until `side` says that something of `events` is there: a scene needs it.
+pub(crate) fn settle_until(side: &dyn Bsd, fd: Fd, events: i16) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while side.poll(fd, events) & events == 0 {
+        assert!(Instant::now() < limit, "events {events:#x} do not come");
+        settle();
     }
 }

@@ -166,6 +166,12 @@ impl Host {
         self.interfaces.can_bind(&local)
     }
 
+    /// True while a flow between these ends is there, or in TIME-WAIT.
+    pub fn has_flow(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let tuple = FourTuple::new(local, remote);
+        self.flows.contains_key(&tuple) || self.time_wait.contains_key(&tuple)
+    }
+
     /// Connections that wait to be accepted.
     pub fn incoming(&self, id: ListenerId) -> usize {
         let listener = self.listeners.get(id.index as usize).and_then(Option::as_ref);
@@ -290,6 +296,14 @@ impl Host {
         let result = connection.shutdown(&mut ctx);
         self.touch(now, id);
         result
+    }
+
+    /// The application reads no more (`SHUT_RD`). A plain TCP socket whose sending direction is closed too answers data with a
+    /// reset from then on (RFC 9293 §3.6.1); all others go on as before, as in Linux.
+    pub fn shutdown_read(&mut self, id: ConnectionId) {
+        if let Some(tenant) = self.tenant_mut(id) {
+            tenant.connection.shutdown_read();
+        }
     }
 
     /// The application is done with the connection: its id means nothing any more. Unread data makes it

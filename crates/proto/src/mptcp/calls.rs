@@ -96,8 +96,22 @@ impl Connection {
             Stage::Established | Stage::Finished => {}
         }
         self.data.snd.close();
+        self.refuse_data();
         self.advance_close(ctx);
         Ok(())
+    }
+
+    /// The application reads no more.
+    pub(crate) fn shutdown_read(&mut self) {
+        self.reads_no_more = self.socket_protocol() == Protocol::Tcp;
+        self.refuse_data();
+    }
+
+    /// Data for a plain TCP socket whose directions are both closed is thrown away, and answered with a reset.
+    fn refuse_data(&mut self) {
+        if self.reads_no_more && self.data.snd.is_closed() {
+            self.data.rcv.refuse();
+        }
     }
 
     /// The application is done with it: unread data means an abort (as Linux, RFC 9293 §3.6.1), else the

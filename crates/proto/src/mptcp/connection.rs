@@ -213,6 +213,8 @@ pub struct Connection {
     pub(super) ip: IpFields,
     /// Closing means aborting (`SO_LINGER` with zero).
     pub(super) abort_on_close: bool,
+    /// The application reads no more (`SHUT_RD` on plain TCP).
+    pub(super) reads_no_more: bool,
     /// What the application said with `connect`, until the handshake is over.
     pub(crate) first_data: Bytes,
     /// Octets on our SYN that were taken; they have no data sequence numbers (RFC 8684 appendix B.1).
@@ -318,6 +320,7 @@ impl Connection {
             keepalive: ctx.config.tcp.keepalive().map(Box::new),
             ip: ctx.config.ip,
             abort_on_close: false,
+            reads_no_more: false,
             first_data: Bytes::new(),
             syn_data_bytes: 0,
             pending: VecDeque::new(),

@@ -3,7 +3,7 @@
 use polytcp_wire::icmp::IcmpError;
 use polytcp_wire::mptcp::MptcpOption;
 
-use super::connection::{Connection, Ctx, Notice};
+use super::connection::{Connection, Ctx, Notice, Role};
 use super::hook::{AddressNews, Hook, Inbox, Mode, reset_reason};
 use super::subflow::{Phase, SubflowFlow};
 use crate::host::socket::ConnectionError;
@@ -54,15 +54,19 @@ impl Connection {
             && !flow.is_closing();
         let stripped = is_stripped.then_some(End::Violation(Abort { reason: reset_reason::MIDDLEBOX }));
         let end = end.or(stripped);
-        if self.data.mode == Mode::Plain
-            && self.timing.orphaned_at.is_some()
-            && self.data.rcv.bytes_received() > received
-        {
-            // RFC 9293 §3.6.1: data for a closed socket is answered with a reset (MPTCP goes on
-            // acknowledging it, as Linux does).
-            ctx.counters.tcp_abort_on_data += 1;
-            self.fail(ctx, ConnectionError::Aborted);
-            return;
+        if self.data.mode == Mode::Plain && self.data.rcv.bytes_received() > received {
+            let error = match self.timing.orphaned_at {
+                Some(_) => Some(ConnectionError::Aborted),
+                None if self.data.rcv.is_refusing() => Some(ConnectionError::Reset),
+                None => None,
+            };
+            if let Some(error) = error {
+                // RFC 9293 §3.6.1: data for a closed socket is answered with a reset (MPTCP goes on
+                // acknowledging it, as Linux does).
+                ctx.counters.tcp_abort_on_data += 1;
+                self.fail(ctx, error);
+                return;
+            }
         }
         self.keep_within_memory(ctx.counters);
         if let (Some(End::PeerReset), Some(options)) = (end, reset_options) {
@@ -141,6 +145,10 @@ impl Connection {
             }
         }
         if fastclosed {
+            // As Linux, whose client takes what it hears first, without a DSS option, for a peer that fell back.
+            if self.role == Role::Client && !self.fully_established {
+                self.data.mode = Mode::Plain;
+            }
             self.fail(ctx, ConnectionError::Reset);
         }
     }

@@ -182,8 +182,18 @@ impl DataRecv {
 
     /// Forgets what is unread and throws away what comes: the application closed.
     pub fn discard(&mut self) {
-        self.discard = true;
+        self.refuse();
         self.ready.clear();
+    }
+
+    /// Throws away what comes.
+    pub fn refuse(&mut self) {
+        self.discard = true;
+    }
+
+    /// What comes is thrown away.
+    pub fn is_refusing(&self) -> bool {
+        self.discard
     }
 
     /// Takes data of any subflow that starts at `dsn`. Returns true when more became readable.

@@ -14,6 +14,27 @@ fn a_half_close_leaves_the_other_direction_open() {
 }
 
 #[test]
+fn data_for_a_socket_that_is_shut_in_both_directions_is_answered_with_a_reset() {
+    let mut s = Script::accepted_plain();
+    s.receives(data(1, 1, b"early")).sends(ack(1, 6));
+    s.shuts_down().sends(fin(1, 6));
+    let id = s.id();
+    s.host.shutdown_read(id);
+    s.receives(ack(6, 2)).sends_nothing();
+    s.receives(data(6, 2, b"late")).sends(rst_ack(2, 10));
+    // As Linux: what was there before is still read.
+    s.reads(b"early").reads_error(CallError::Failed(ConnectionError::Reset));
+}
+
+#[test]
+fn data_for_a_socket_that_is_shut_for_reading_alone_is_kept() {
+    let mut s = Script::accepted_plain();
+    let id = s.id();
+    s.host.shutdown_read(id);
+    s.receives(data(1, 1, b"data")).sends(ack(1, 5)).reads(b"data");
+}
+
+#[test]
 fn a_peer_that_closes_first_still_gets_data() {
     let mut s = Script::accepted_plain();
     s.receives(fin(1, 1)).sends(ack(1, 2)).reads_end();

@@ -130,6 +130,15 @@ fn fastclose_on_a_reset_ends_the_connection() {
 }
 
 #[test]
+fn fastclose_before_the_peers_first_dss_ends_a_connection_that_fell_back() {
+    let mut s = Script::connecting();
+    s.sends(syn().mpc()).receives(syn_ack().mss(1460).sack_ok().wscale(7).mpc()).sends(ack(1, 1).mpc());
+    s.receives(rst_ack(1, 1).fastclose());
+    s.reads_error(CallError::Failed(ConnectionError::Reset));
+    assert!(!s.host.info(s.id()).unwrap().is_mptcp);
+}
+
+#[test]
 fn fastclose_on_an_ack_ends_the_connection_with_resets() {
     let mut s = Script::accepted();
     s.joined_by_peer(1);

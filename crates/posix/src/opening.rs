@@ -129,7 +129,7 @@ impl Socket {
         let options = ListenOptions {
             protocol: self.protocol,
             v6_only: inner.options.v6_only,
-            reuse_port: inner.options.reuse_port,
+            reuse_port: inner.options.reuse_port(),
             backlog,
             defer_accept: inner.options.defer_accept(),
             fast_open: inner.options.fast_open as usize,
@@ -245,7 +245,7 @@ impl Socket {
         let options = ConnectOptions {
             local,
             protocol: self.protocol,
-            nodelay: inner.options.nodelay,
+            nodelay: inner.options.nodelay(),
             congestion_control: inner.options.congestion_control.clone(),
             ..ConnectOptions::new(remote)
         };
@@ -354,7 +354,10 @@ impl Socket {
     }
 
     pub(crate) fn peer_name(&self) -> Result<SocketAddr, Errno> {
-        let inner = &mut *self.lock();
+        self.peer_of(&mut self.lock())
+    }
+
+    pub(crate) fn peer_of(&self, inner: &mut Inner) -> Result<SocketAddr, Errno> {
         let state = self.view(inner).state;
         match inner.peer {
             Some(peer) if state == State::Open => Ok(self.domain.tell(peer)),

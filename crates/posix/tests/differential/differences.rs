@@ -43,23 +43,30 @@ fn is_named(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Fails for differences that are not listed, and for listed ones among `all` that were not found.
+/// Fails for differences that are not listed, and for rows that name some of `all` and no difference.
 pub(crate) fn judge(all: impl Iterator<Item = String>, found: Vec<Difference>) {
     let mut found: BTreeMap<String, Difference> =
         found.into_iter().map(|difference| (difference.name.clone(), difference)).collect();
-    let listed: Vec<&str> = listed().collect();
+    // Which rows name something that was tried, and which of them something that differs.
+    let mut rows: Vec<(&str, bool, bool)> = listed().map(|pattern| (pattern, false, false)).collect();
     let mut report = String::new();
     let mut count = 0;
     for name in all {
         count += 1;
-        let is_listed = listed.iter().any(|pattern| is_named(pattern, &name));
-        match found.remove(&name) {
-            Some(_) if is_listed => {}
-            Some(difference) => difference.report(&mut report),
-            None if is_listed => {
-                let _ = writeln!(report, "{name}\n  is listed as different, and is not");
-            }
-            None => {}
+        let difference = found.remove(&name);
+        let mut is_listed = false;
+        for (_, is_tried, differs) in rows.iter_mut().filter(|(pattern, ..)| is_named(pattern, &name)) {
+            *is_tried = true;
+            *differs |= difference.is_some();
+            is_listed = true;
+        }
+        if let Some(difference) = difference.filter(|_| !is_listed) {
+            difference.report(&mut report);
+        }
+    }
+    for (pattern, is_tried, differs) in rows {
+        if is_tried && !differs {
+            let _ = writeln!(report, "{pattern}\n  is listed as different, and is not");
         }
     }
     assert!(report.is_empty(), "of {count}:\n{report}");

@@ -48,6 +48,7 @@ impl World {
         ];
         let mut config = HostConfig::default();
         config.tcp.rmem.max = tcp_rmem_max();
+        config.tcp.congestion_control = sysctl("net/ipv4/tcp_congestion_control");
         let stack = Stack::builder().config(config).limits(8, 8).device(device, addresses);
         let stack = stack.start().expect("stack");
         Self::Stack { lab, sockets: Box::new(Sockets::with_compat(stack, Compat::Linux)) }
@@ -135,9 +136,14 @@ impl Sides<'_> {
     }
 }
 
+fn sysctl(name: &str) -> String {
+    let told = std::fs::read_to_string(format!("/proc/sys/{name}")).expect("sysctl");
+    told.trim().to_owned()
+}
+
 /// The kernel's, which some options tell.
 fn tcp_rmem_max() -> NonZeroU32 {
-    let told = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").expect("sysctl");
+    let told = sysctl("net/ipv4/tcp_rmem");
     told.split_whitespace().nth(2).and_then(|max| max.parse().ok()).expect("three numbers")
 }
 

@@ -6,10 +6,13 @@
 
 use std::task::{Context, Poll, Waker};
 
+pub use polytcp_proto::host::infos::{MptcpInfo, SubflowAddrs};
 pub use polytcp_proto::host::{
     CallError, ConnectError, ConnectionId, Host, ListenError, ListenerId, ReadOutcome, Readiness,
 };
 pub use polytcp_proto::tcp::cc::AVAILABLE as CONGESTION_CONTROLS;
+pub use polytcp_proto::tcp::flow::State as TcpState;
+pub use polytcp_proto::tcp::info::{CaState, TcpInfo};
 pub use polytcp_proto::time::{Duration, Instant};
 
 use polytcp_proto::host::Piece;

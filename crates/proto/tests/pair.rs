@@ -288,6 +288,27 @@ fn plain_tcp_on_either_side_makes_plain_tcp() {
 }
 
 #[test]
+fn infos_tell_what_went_over_both_paths() {
+    let mut world = world(8, &[mbit(50, 5), mbit(50, 5)]);
+    let ids = world.establish();
+    world.run_for(secs(1));
+    world.transfer(Side::Client, ids, 2_000_000, secs(30));
+    world.run_for(secs(1));
+    let info = world.client.mptcp_info(world.now, ids.0).unwrap();
+    assert_eq!((info.subflows, info.subflows_total, info.fallback), (1, 2, false));
+    assert_eq!((info.bytes_sent, info.bytes_acked), (2_000_000, 2_000_000));
+    assert_eq!(info.write_seq, info.snd_una);
+    let flows = world.client.tcp_infos(world.now, ids.0);
+    let acked: u64 = flows.iter().map(|(_, flow)| flow.bytes_acked).sum();
+    assert!(flows.len() == 2 && acked >= 2_000_000, "{acked}");
+    assert!(flows.iter().all(|(_, flow)| flow.unacked_bytes == 0 && flow.rtt.is_some()));
+    let server = world.server.mptcp_info(world.now, ids.1).unwrap();
+    assert_eq!((server.bytes_received, server.rcv_nxt), (2_000_000, info.write_seq));
+    let ends = world.server.subflow_addrs(ids.1);
+    assert_eq!(ends.iter().map(|ends| ends.local.ip()).collect::<Vec<_>>(), [server_ip(0), server_ip(0)]);
+}
+
+#[test]
 fn listeners_that_share_a_port_share_its_connections() {
     let mut world = world(7, &[mbit(50, 5)]);
     let options =

@@ -4,8 +4,9 @@
 //! meaning; [`Compat::Linux`] refuses them as Linux 6.18 does.
 //!
 //! [`registry`]: all options and what Linux does with them. [`value`]: how values are written. [`socket`], [`ip`], [`tcp`]: the
-//! options of each level that are more than a number that is kept.
+//! options of each level that are more than a number that is kept. [`infos`]: structures that tell about connections.
 
+mod infos;
 mod ip;
 pub(crate) mod registry;
 mod socket;
@@ -341,9 +342,20 @@ impl Socket {
     /// Writes the value into `out` as far as it fits, and returns how many octets that were.
     pub(crate) fn get_option(&self, level: i32, name: i32, out: &mut [u8]) -> Result<usize, Errno> {
         let face = self.face(level);
+        if level == SOL_MPTCP && self.is_mptcp() {
+            return match face.mptcp {
+                true => self.get_mptcp_option(name, out),
+                // After a fallback the option is one that TCP does not know.
+                false if self.domain == Domain::Inet => Err(Errno::OPNOTSUPP),
+                false => Err(Errno::NOPROTOOPT),
+            };
+        }
         let known = matches!(level, libc::SOL_SOCKET | libc::SOL_IP | libc::SOL_IPV6 | libc::SOL_TCP);
         if !known || !self.has_level(face, level) {
-            return Err(Errno::OPNOTSUPP);
+            return Err(match self.domain {
+                Domain::Inet => Errno::OPNOTSUPP,
+                Domain::Inet6 => Errno::NOPROTOOPT,
+            });
         }
         let Some(entry) = registry::find(level, name) else {
             let is_below = level != libc::SOL_SOCKET;

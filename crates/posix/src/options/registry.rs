@@ -438,6 +438,7 @@ pub(crate) const TABLE: &[Entry] = &[
     option(TCP, 8, "TCP_LINGER2", Own, 0, UNKNOWN, ""),
     option(TCP, 9, "TCP_DEFER_ACCEPT", Own, 0, Same, "connections are accepted when data has come"),
     option(TCP, 10, "TCP_WINDOW_CLAMP", Own, 0, UNKNOWN, ""),
+    option(TCP, 11, "TCP_INFO", Own, 0, Same, "told: `struct tcp_info` of the first subflow"),
     option(TCP, 12, "TCP_QUICKACK", Flag, 1, UNKNOWN, ""),
     option(TCP, 13, "TCP_CONGESTION", Own, 0, Same, "the congestion control of new connections"),
     option(TCP, 14, "TCP_MD5SIG", Refused(E::INVAL, E::NOPROTOOPT), 0, UNKNOWN, "refused"),

@@ -63,11 +63,25 @@ impl Socket {
 
     pub(super) fn get_tcp_option(
         &self,
-        inner: &Inner,
+        inner: &mut Inner,
         mptcp: bool,
         name: i32,
         out: &mut [u8],
     ) -> Result<usize, Errno> {
+        // These Linux asks of the first subflow, which it makes for that.
+        let is_of_subflow = matches!(
+            name,
+            libc::TCP_DEFER_ACCEPT
+                | libc::TCP_FASTOPEN
+                | libc::TCP_FASTOPEN_CONNECT
+                | libc::TCP_FASTOPEN_NO_COOKIE
+                | libc::TCP_CONGESTION
+                | libc::TCP_INFO
+        );
+        inner.first_subflow |= is_of_subflow;
+        if name == libc::TCP_INFO {
+            return Ok(self.tell_tcp_info(inner, out));
+        }
         let options = &inner.options;
         let value = match name {
             libc::TCP_DEFER_ACCEPT => options.defer_accept as i32,
@@ -90,14 +104,6 @@ impl Socket {
             libc::TCP_THIN_DUPACK => 0,
             _ => options.value(libc::SOL_TCP, name).unwrap_or(0),
         };
-        // These Linux asks of the first subflow.
-        let is_of_subflow = matches!(
-            name,
-            libc::TCP_DEFER_ACCEPT
-                | libc::TCP_FASTOPEN
-                | libc::TCP_FASTOPEN_CONNECT
-                | libc::TCP_FASTOPEN_NO_COOKIE
-        );
         Ok(if mptcp && !is_of_subflow { tell_octet(out, value) } else { tell_int(out, value) })
     }
 }

@@ -19,6 +19,8 @@ pub(crate) trait Bsd: Send + Sync {
     fn close(&self, fd: Fd) -> Result<(), Errno>;
     fn setsockopt(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
     fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno>;
+    /// With a place that the caller has filled.
+    fn getsockopt_in(&self, fd: Fd, level: i32, name: i32, place: &mut [u8]) -> Result<usize, Errno>;
     fn set_nonblocking(&self, fd: Fd, on: bool) -> Result<(), Errno>;
     fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno>;
     /// What is of `events` and of what is told unasked, now.
@@ -79,6 +81,10 @@ impl Bsd for &Sockets {
 
     fn set_nonblocking(&self, fd: Fd, on: bool) -> Result<(), Errno> {
         Sockets::set_nonblocking(self, fd, on)
+    }
+
+    fn getsockopt_in(&self, fd: Fd, level: i32, name: i32, place: &mut [u8]) -> Result<usize, Errno> {
+        Sockets::getsockopt(self, fd, level, name, place)
     }
 
     fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno> {

@@ -130,13 +130,17 @@ impl Bsd for KernelBsd<'_> {
 
     fn getsockopt(&self, fd: Fd, level: i32, name: i32, len: usize) -> Result<Vec<u8>, Errno> {
         let mut value = vec![0_u8; len];
-        let mut len = len as libc::socklen_t;
-        let into = value.as_mut_ptr().cast();
-        // SAFETY: the buffer is valid for the length that is given, and the length may be written.
-        let returned = unsafe { libc::getsockopt(fd, level, name, into, &raw mut len) };
-        answer(returned as isize)?;
-        value.truncate(len as usize);
+        let len = self.getsockopt_in(fd, level, name, &mut value)?;
+        value.truncate(len);
         Ok(value)
+    }
+
+    fn getsockopt_in(&self, fd: Fd, level: i32, name: i32, place: &mut [u8]) -> Result<usize, Errno> {
+        let mut len = place.len() as libc::socklen_t;
+        let value = place.as_mut_ptr().cast();
+        // SAFETY: the place is valid for the length that is given.
+        answer(unsafe { libc::getsockopt(fd, level, name, value, &raw mut len) } as isize)?;
+        Ok(len as usize)
     }
 
     fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno> {

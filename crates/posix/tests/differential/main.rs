@@ -4,11 +4,13 @@
 //! [`bsd`]: the calls, as both sides have them. [`kernel`]: the kernel's. [`world`]: a side under test with its peer.
 //! [`scene`]: how a socket comes into a state. [`options`]: options by their names. [`told`]: answers as texts. [`compare`]:
 //! many things done on both sides. [`differences`]: which differences are meant. The comparisons: [`table`] (every call in
-//! every state), [`option_table`] (every option), [`written`] and [`random`] (programs of calls, in the language of [`program`]).
+//! every state), [`option_table`] (every option), [`infos`]
+//! (structures that tell about connections), [`written`] and [`random`] (programs of calls, in the language of [`program`]).
 
 mod bsd;
 mod compare;
 mod differences;
+mod infos;
 mod kernel;
 mod option_table;
 mod options;

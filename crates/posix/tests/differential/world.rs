@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use polytcp::{HostConfig, Stack};
+use polytcp::{EndpointFlags, HostConfig, Stack};
 use polytcp_lab::{KernelPair, Lab, LabConfig, PathConfig};
 use polytcp_posix::{Compat, Fd, Sockets, libc};
 
@@ -50,6 +50,10 @@ impl World {
         config.tcp.rmem.max = tcp_rmem_max();
         config.tcp.congestion_control = sysctl("net/ipv4/tcp_congestion_control");
         let stack = Stack::builder().config(config).limits(8, 8).device(device, addresses);
+        // As the kernel's side has them.
+        let stack = [IpAddr::from(path.stack_v4), IpAddr::from(path.stack_v6)]
+            .iter()
+            .fold(stack, |stack, address| stack.endpoint(address, EndpointFlags::SUBFLOW));
         let stack = stack.start().expect("stack");
         Self::Stack { lab, sockets: Box::new(Sockets::with_compat(stack, Compat::Linux)) }
     }

@@ -180,6 +180,14 @@ impl Host {
             .map_or(0, |listener| listener.queue.len())
     }
 
+    /// Connections that may wait to be accepted.
+    pub fn backlog(&self, id: ListenerId) -> usize {
+        let listener = self.listeners.get(id.index as usize).and_then(Option::as_ref);
+        listener
+            .filter(|listener| listener.generation == id.generation)
+            .map_or(0, |listener| listener.backlog)
+    }
+
     /// Changes how many connections may wait for `accept` from now on, as a second `listen` does in Linux.
     pub fn set_backlog(&mut self, id: ListenerId, backlog: usize) {
         let backlog = backlog.min(self.config.tcp.backlog_max);

@@ -37,6 +37,7 @@ mod emit;
 mod fast_open;
 mod four_tuple;
 mod handshake;
+pub mod infos;
 pub mod interface;
 mod ip_counters;
 mod join;

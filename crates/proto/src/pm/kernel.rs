@@ -108,7 +108,9 @@ pub struct ConnectionState {
     used: Vec<AddressId>,
     /// Endpoints among `used` that are not the initial address (Linux's `local_addr_used`).
     local_used: u32,
+    /// Endpoints that were announced, and that of the initial address, which needs not be.
     announced: Vec<AddressId>,
+    initial: Option<AddressId>,
     /// The announcement in progress; one at a time, as Linux.
     pub announcing: Option<Box<Announcement>>,
     /// Announcements of the peer that led to a subflow.
@@ -146,6 +148,16 @@ impl ConnectionState {
         }
     }
 
+    /// Addresses that were announced, the initial one not counted.
+    pub fn announced_count(&self) -> u32 {
+        self.announced.len() as u32 - u32::from(self.initial.is_some_and(|id| self.announced.contains(&id)))
+    }
+
+    /// Endpoints that are used and are not the initial address.
+    pub fn local_used(&self) -> u32 {
+        self.local_used
+    }
+
     /// When an announcement goes again.
     pub fn deadline(&self) -> Option<Instant> {
         self.announcing.as_ref().and_then(|a| a.again_at)
@@ -159,6 +171,21 @@ pub struct KernelPm {
     subflows: u32,
     add_addr_accepted: u32,
     cursor: u8,
+}
+
+/// Limits, and how many endpoints of each kind there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PmNumbers {
+    /// Further subflows that a connection may have.
+    pub subflows: u32,
+    /// Announcements that a connection follows.
+    pub add_addr_accepted: u32,
+    /// Endpoints that are announced.
+    pub signal: u32,
+    /// Endpoints from which joins go.
+    pub subflow: u32,
+    /// Endpoints with the flag `laminar`.
+    pub laminar: u32,
 }
 
 /// What a command changed for live connections.
@@ -190,6 +217,18 @@ impl KernelPm {
     /// Further subflows that a connection may have.
     pub fn subflow_limit(&self) -> u32 {
         self.subflows
+    }
+
+    /// What there is.
+    pub fn numbers(&self) -> PmNumbers {
+        let count = |flag| self.endpoints.iter().filter(|e| e.flags.contains(flag)).count() as u32;
+        PmNumbers {
+            subflows: self.subflows,
+            add_addr_accepted: self.add_addr_accepted,
+            signal: count(EndpointFlags::SIGNAL),
+            subflow: count(EndpointFlags::SUBFLOW),
+            laminar: count(EndpointFlags::LAMINAR),
+        }
     }
 
     /// The identifier of `local` in a connection whose first local address is `first_local`.
@@ -373,6 +412,7 @@ impl KernelPm {
             if let Some(id) = initial.and_then(|e| e.id) {
                 state.used.push(id);
                 state.announced.push(id);
+                state.initial = Some(id);
             }
             if initial.is_some_and(|e| e.flags.contains(EndpointFlags::BACKUP)) {
                 actions.push(Action::DeclareBackup { backup: true, local_id: AddressId(0) });

@@ -14,6 +14,7 @@ pub mod ecn;
 pub mod extension;
 pub mod flow;
 mod idle;
+pub mod info;
 pub mod isn;
 mod mtu_probe;
 pub mod opening;

@@ -4,6 +4,7 @@
 //! The handles of this crate close what they opened when they are dropped; here nobody does. A connection that was made by
 //! [`Host::connect`] or taken by [`Host::accept`] lives until [`Host::close`] or [`Host::abort`].
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 pub use polytcp_proto::host::infos::{MptcpInfo, SubflowAddrs};
@@ -19,8 +20,7 @@ use polytcp_proto::host::Piece;
 
 use crate::block::{Block, PIECE_BYTES_MAX};
 use crate::parker::block_on;
-use crate::shared::Shared;
-use crate::stack::Stack;
+use crate::stack::{Handle, Stack};
 use crate::waiters::Source;
 
 /// Writes up to this size are copied before it is known that there is room, to take the lock once.
@@ -89,9 +89,17 @@ impl Stack {
     ) -> Option<T> {
         let shared = &*self.handle().shared;
         block_on(poll, |woken| {
-            let _sleeper = Sleeper::new(shared);
+            let _awaited = self.await_wakes();
             shared.sleep(until, woken)
         })
+    }
+
+    /// For a thread that sleeps elsewhere until a watcher wakes it: the engine stays at the devices meanwhile.
+    /// [`block_on`](Self::block_on) does this by itself.
+    pub fn await_wakes(&self) -> AwaitedWakes {
+        let handle = Arc::clone(self.handle());
+        handle.shared.call(|core, _| core.waiters.begin_sleep());
+        AwaitedWakes(handle)
     }
 
     /// True when the engine thread has panicked: nothing moves any more.
@@ -100,19 +108,19 @@ impl Stack {
     }
 }
 
-/// A thread that sleeps until a watcher wakes it: the engine must look at the devices meanwhile.
-struct Sleeper<'a>(&'a Shared);
+/// A thread sleeps until a watcher wakes it; see [`Stack::await_wakes`].
+#[must_use = "the engine goes back to its habits once this is dropped"]
+pub struct AwaitedWakes(Arc<Handle>);
 
-impl<'a> Sleeper<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.call(|core, _| core.waiters.begin_sleep());
-        Self(shared)
+impl std::fmt::Debug for AwaitedWakes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AwaitedWakes").finish_non_exhaustive()
     }
 }
 
-impl Drop for Sleeper<'_> {
+impl Drop for AwaitedWakes {
     fn drop(&mut self) {
-        self.0.look(|core| core.waiters.end_sleep());
+        self.0.shared.look(|core| core.waiters.end_sleep());
     }
 }
 

@@ -53,7 +53,7 @@ pub use ioctl::{SIOCATMARK, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD};
 pub use libc;
 pub use opening::Destination;
 pub use options::{SOL_MPTCP, TCP_IS_MPTCP};
-pub use poll::PollFd;
+pub use poll::{PollFd, Polling};
 pub use rustix::io::Errno;
 pub use sockets::{Compat, Sockets};
 pub use table::Fd;

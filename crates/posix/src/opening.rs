@@ -17,6 +17,8 @@ pub enum Destination {
     Address(SocketAddr),
     /// `AF_UNSPEC`: nowhere, which disconnects.
     Unspecified,
+    /// An address that could not be read, and why. What the socket's state forbids is told first.
+    Malformed(Errno),
 }
 
 impl From<SocketAddr> for Destination {
@@ -188,7 +190,8 @@ impl Socket {
     pub(crate) fn connect(&self, to: Destination) -> Result<(), Errno> {
         let to = match to {
             Destination::Unspecified => return self.disconnect(),
-            Destination::Address(to) => to,
+            Destination::Address(to) => Ok(to),
+            Destination::Malformed(error) => Err(error),
         };
         // Which answer a wait that did not end gives.
         let mut unfinished = Errno::INPROGRESS;
@@ -203,7 +206,7 @@ impl Socket {
                         return Err(Errno::ISCONN);
                     }
                     inner.first_subflow = true;
-                    self.start(inner, self.own_form(to)?)?;
+                    self.start(inner, self.own_form(to?)?)?;
                     // The handshake may be over already; Linux has not looked yet.
                     if self.is_nonblocking() {
                         return Err(Errno::INPROGRESS);

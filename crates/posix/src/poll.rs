@@ -1,10 +1,10 @@
 //! `poll`: waiting for several sockets at once.
 
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use polytcp::Stack;
-use polytcp::raw::{self, Duration};
+use polytcp::raw::{self, AwaitedWakes, Duration};
 
 use crate::queue::Ticket;
 use crate::socket::Socket;
@@ -19,6 +19,39 @@ pub struct PollFd {
     pub events: i16,
     /// What is: `POLLERR`, `POLLHUP` and `POLLNVAL` are told unasked.
     pub revents: i16,
+}
+
+/// A `poll` that waits elsewhere, beside descriptors of the kernel for instance.
+#[must_use = "nobody is woken any more once this is dropped"]
+pub struct Polling {
+    sockets: Polled,
+    ticket: Ticket,
+    _awaited: AwaitedWakes,
+}
+
+impl Polling {
+    pub(crate) fn new(stack: &Stack, sockets: Polled) -> Self {
+        Self { sockets, ticket: Ticket::new(), _awaited: stack.await_wakes() }
+    }
+
+    /// Looks at everything once, and has `waker` woken when something may have changed since; how many entries have something
+    /// to tell. `fds` are those that the poll was begun with.
+    pub fn look(&self, fds: &mut [PollFd], waker: &Waker) -> usize {
+        self.sockets.iter().flatten().for_each(|socket| socket.queue.enter(self.ticket, waker));
+        look(fds, &self.sockets)
+    }
+}
+
+impl std::fmt::Debug for Polling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Polling").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.sockets.iter().flatten().for_each(|socket| socket.queue.leave(self.ticket));
+    }
 }
 
 /// The sockets of a call, beside what it asks of them.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::opening::Destination;
 use crate::options::Options;
-use crate::poll::{self, PollFd};
+use crate::poll::{self, PollFd, Polled, Polling};
 use crate::socket::{Domain, Net, Socket};
 use crate::table::{Fd, Table};
 
@@ -251,10 +251,16 @@ impl Sockets {
     /// # Errors
     /// None: a descriptor that is not in the table is told as `POLLNVAL`.
     pub fn poll(&self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-        let sockets = {
-            let table = self.table();
-            fds.iter().map(|entry| table.get(entry.fd).ok()).collect()
-        };
-        Ok(poll::poll(self.stack(), fds, &sockets, timeout))
+        Ok(poll::poll(self.stack(), fds, &self.polled(fds), timeout))
+    }
+
+    /// Begins a `poll` whose caller waits elsewhere, for descriptors of the kernel too for instance.
+    pub fn begin_poll(&self, fds: &[PollFd]) -> Polling {
+        Polling::new(self.stack(), self.polled(fds))
+    }
+
+    fn polled(&self, fds: &[PollFd]) -> Polled {
+        let table = self.table();
+        fds.iter().map(|entry| table.get(entry.fd).ok()).collect()
     }
 }

@@ -66,6 +66,8 @@ impl Bsd for KernelBsd<'_> {
         let address = match to {
             Destination::Address(to) => SockAddr::from(to),
             Destination::Unspecified => SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))),
+            // The kernel reads addresses by itself.
+            Destination::Malformed(error) => return Err(error),
         };
         let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
         // SAFETY: both are at least as long as an address is, and do not overlap.

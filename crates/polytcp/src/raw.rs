@@ -22,6 +22,7 @@ use crate::block::{Block, PIECE_BYTES_MAX};
 use crate::parker::block_on;
 use crate::stack::{Handle, Stack};
 use crate::waiters::Source;
+pub use crate::waiters::{Change, Watcher};
 
 /// Writes up to this size are copied before it is known that there is room, to take the lock once.
 const EAGER_BYTES_MAX: usize = 8 * 1024;
@@ -29,7 +30,7 @@ const EAGER_BYTES_MAX: usize = 8 * 1024;
 /// What can be watched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Watched {
-    /// A connection: any change of its readiness.
+    /// A connection: data that arrives, and any change of its readiness.
     Connection(ConnectionId),
     /// A listener: a connection to accept.
     Listener(ListenerId),
@@ -61,17 +62,18 @@ impl Stack {
         self.handle().shared.look(|core| look(&core.host))
     }
 
-    /// Wakes `waker` whenever the readiness of `watched` may have changed, until it is [unwatched](Self::unwatch). There is
-    /// one watcher at a time; a later one replaces it. What happened before is not told: ask after this.
-    pub fn watch(&self, watched: Watched, waker: Waker) {
-        let replaced = self.handle().shared.look(|core| core.waiters.watch(watched.into(), waker));
+    /// Tells `watcher` of all that happens to `watched`, until it is [unwatched](Self::unwatch). There is one watcher at a
+    /// time; a later one replaces it. What happened before is not told: ask after this.
+    pub fn watch(&self, watched: Watched, watcher: Arc<dyn Watcher>) {
+        let replaced =
+            self.handle().shared.look(|core| core.waiters.watch(watched.into(), watcher, &mut core.host));
         drop(replaced);
     }
 
     /// Ends [`watch`](Self::watch).
     pub fn unwatch(&self, watched: Watched) {
-        let wakers = self.handle().shared.look(|core| core.waiters.close(watched.into()));
-        drop(wakers);
+        let watcher = self.handle().shared.look(|core| core.waiters.unwatch(watched.into()));
+        drop(watcher);
     }
 
     /// Wakes those whom the caller has found to be concerned. Unlike [`Waker::wake`] it reaches a thread that drives an

@@ -22,7 +22,8 @@ pub struct SocketReadiness {
 impl SocketReadiness {
     /// The host's answer, with what the socket itself holds or has shut.
     pub(crate) fn new(host: Readiness, readable_here: bool, edges: u64) -> Self {
-        let Readiness { readable, writable, read_closed, hup, error, connected: _, closed: _ } = host;
+        let Readiness { readable, writable, read_closed, hup, error, connected: _, closed: _, end_acked: _ } =
+            host;
         Self { readable: readable || readable_here, writable, read_closed, hup, error, edges }
     }
 }

@@ -23,7 +23,7 @@ use crate::drive::Leadership;
 use crate::engine::Driver;
 use crate::pm_events::Subscribers;
 use crate::reactor::Reactor;
-use crate::waiters::{Source, WaiterKey, Waiters};
+use crate::waiters::{Source, Told, WaiterKey, Waiters};
 
 /// How soon a busy device is offered its packet again. Devices have no way to say when; half a
 /// millisecond is 64 KiB at 1 Gbit/s.
@@ -68,6 +68,7 @@ struct Outlet<'a> {
     waiters: &'a mut Waiters,
     subscribers: &'a mut Subscribers,
     wakers: Vec<Waker>,
+    told: Told,
     packets: u64,
 }
 
@@ -85,7 +86,7 @@ impl drive::Outputs for Outlet<'_> {
     }
 
     fn event(&mut self, host: &Host, event: Event) {
-        self.waiters.on_event(event, host, &mut self.wakers);
+        self.waiters.on_event(event, host, &mut self.wakers, &mut self.told);
     }
 
     fn pm_event(&mut self, event: &PmEvent) {
@@ -97,6 +98,7 @@ impl drive::Outputs for Outlet<'_> {
 #[must_use]
 pub(crate) struct After {
     wakers: Vec<Waker>,
+    told: Told,
     alarm: Option<Instant>,
     /// How many were put into the rings.
     packets: u64,
@@ -167,10 +169,12 @@ impl Shared {
         self.failed.store(true, Ordering::SeqCst);
         let mut wakers = Vec::new();
         let mut core = self.lock();
-        core.waiters.take_everyone(&mut wakers);
+        let mut told = Told::new();
+        core.waiters.take_everyone(&mut wakers, &mut told);
         core.subscribers.take_wakers(&mut wakers);
         drop(core);
         self.wake(wakers);
+        self.tell(told);
     }
 
     /// Wakes, without the lock. A thread that leads may sleep in a round, where its waker does not reach it.
@@ -179,6 +183,19 @@ impl Shared {
             return;
         }
         wakers.into_iter().for_each(Waker::wake);
+        self.reach_leader();
+    }
+
+    /// Tells watchers, without the lock.
+    fn tell(&self, told: Told) {
+        if told.is_empty() {
+            return;
+        }
+        told.into_iter().for_each(|(watcher, change)| watcher.on_change(change));
+        self.reach_leader();
+    }
+
+    fn reach_leader(&self) {
         if self.leadership.as_ref().is_some_and(Leadership::is_taken) {
             self.reactor.ring();
         }
@@ -206,9 +223,16 @@ impl Shared {
         drive: impl FnOnce(&mut Host, &mut Outlet<'_>) -> drive::Settled,
     ) -> After {
         let Core { host, waiters, subscribers } = &mut *core;
-        let mut outlet = Outlet { slots: &self.slots, waiters, subscribers, wakers: Vec::new(), packets: 0 };
+        let mut outlet = Outlet {
+            slots: &self.slots,
+            waiters,
+            subscribers,
+            wakers: Vec::new(),
+            told: Told::new(),
+            packets: 0,
+        };
         let settled = drive(host, &mut outlet);
-        let Outlet { packets, mut wakers, .. } = outlet;
+        let Outlet { packets, mut wakers, told, .. } = outlet;
         if settled.held_back {
             self.held_back.store(true, Ordering::Release);
         }
@@ -217,13 +241,14 @@ impl Shared {
         }
         // Compared under the lock: see `Reactor::alarm_at`.
         let alarm = settled.deadline.filter(|deadline| *deadline < self.reactor.alarm_at());
-        After { wakers, alarm, packets, awaited: core.waiters.is_anyone_waiting() }
+        After { wakers, told, alarm, packets, awaited: core.waiters.is_anyone_waiting() }
     }
 
     /// Does what had to wait for the lock to be free. Wakes first: a woken thread works on while this
     /// one makes the system calls.
     pub(crate) fn finish(&self, after: After, now: Instant) {
         self.wake(after.wakers);
+        self.tell(after.told);
         if after.awaited && self.engine_is_quiet.swap(false, Ordering::SeqCst) {
             self.reactor.ring();
         }

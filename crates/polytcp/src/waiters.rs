@@ -2,10 +2,11 @@
 //!
 //! The list lives under the host's lock, beside the host: a waiter is entered in the same critical
 //! section in which the socket was found not ready, so no change can slip in between. Every client is
-//! a [`Waker`]: a task's, a parked thread's, later one that rings a `poll` or `epoll` instance.
-//! Wakers are taken out under the lock, and woken and dropped after it, since both run foreign code.
+//! a [`Waker`]: a task's or a parked thread's. Beside the list a socket has one [`Watcher`], which hears of every event
+//! and what it was. Both are taken out under the lock, and called and dropped after it, since that runs foreign code.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::task::Waker;
 
 use polytcp_proto::host::{ConnectionId, Event, Host, ListenerId, Readiness};
@@ -44,6 +45,74 @@ impl Interest {
     }
 }
 
+/// What happened to a watched socket since its watcher was told last, or since it is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Change {
+    /// Data arrived, also beside data that was unread; for a listener, a connection to accept.
+    pub arrived: bool,
+    /// Octets that could be read then.
+    pub readable_bytes: usize,
+    /// A write would not have blocked then, whether or not it would have before.
+    pub writable: bool,
+    /// The state of the connection changed: connected, a direction ended, the end of ours acknowledged, failed, over.
+    pub state: bool,
+}
+
+impl Change {
+    /// Nothing moves any more.
+    const END: Self = Self { arrived: true, readable_bytes: 0, writable: true, state: true };
+
+    /// Two in a row.
+    fn merge(&mut self, later: Self) {
+        self.arrived |= later.arrived;
+        self.state |= later.state;
+        self.readable_bytes = later.readable_bytes;
+        self.writable |= later.writable;
+    }
+}
+
+/// Hears of all that happens to a socket. Called without the host's lock, by the thread that made it happen: it must not wait,
+/// and not take a lock that anyone holds while he calls the stack.
+pub trait Watcher: Send + Sync {
+    /// Something happened.
+    fn on_change(&self, change: Change);
+}
+
+/// Watchers to be told after the lock.
+pub(crate) type Told = Vec<(Arc<dyn Watcher>, Change)>;
+
+/// A watcher, and what it knows of its connection.
+struct Watch {
+    watcher: Arc<dyn Watcher>,
+    received: u64,
+    readiness: Readiness,
+}
+
+impl Watch {
+    /// Takes note of an event of a connection.
+    fn change(&mut self, id: ConnectionId, host: &Host) -> Change {
+        let (received, readiness) = (host.bytes_received(id), host.readiness(id));
+        let last = std::mem::replace(&mut self.readiness, readiness);
+        let arrived = std::mem::replace(&mut self.received, received) != received;
+        // What follows data and room alone.
+        let directions = |of: Readiness| Readiness { readable: false, writable: false, ..of };
+        Change {
+            arrived,
+            readable_bytes: host.bytes_readable(id),
+            writable: readiness.writable,
+            state: directions(last) != directions(readiness),
+        }
+    }
+
+    /// Tells it later, once for what happened in a row.
+    fn tell(&self, change: Change, told: &mut Told) {
+        match told.last_mut() {
+            Some((last, before)) if Arc::ptr_eq(last, &self.watcher) => before.merge(change),
+            _ => told.push((Arc::clone(&self.watcher), change)),
+        }
+    }
+}
+
 /// Names one waiter of a stack; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct WaiterKey(pub(crate) u64);
@@ -57,8 +126,7 @@ struct Waiter {
 #[derive(Default)]
 struct Entry {
     list: Vec<Waiter>,
-    /// Woken at every event.
-    watcher: Option<Waker>,
+    watch: Option<Watch>,
     edges: u64,
 }
 
@@ -80,9 +148,9 @@ impl Waiters {
 
     /// Drops the list of `source`, and returns its waiters for the caller to wake after the lock.
     pub(crate) fn close(&mut self, source: Source) -> Vec<Waker> {
-        let Some(Entry { list, watcher, .. }) = self.sockets.remove(&source) else { return Vec::new() };
+        let Some(Entry { list, .. }) = self.sockets.remove(&source) else { return Vec::new() };
         self.count -= list.len();
-        list.into_iter().map(|waiter| waiter.waker).chain(watcher).collect()
+        list.into_iter().map(|waiter| waiter.waker).collect()
     }
 
     /// Enters a waiter, or renews the one with that key. It is woken once, then entered no more.
@@ -122,11 +190,31 @@ impl Waiters {
         Some(list.swap_remove(at).waker)
     }
 
-    /// Lets `watcher` be woken at every event of `source`, beside the list; returns whom it replaces, to be dropped
-    /// after the lock.
-    #[must_use = "dropping a waker can run code that takes the lock"]
-    pub(crate) fn watch(&mut self, source: Source, watcher: Waker) -> Option<Waker> {
-        self.sockets.entry(source).or_default().watcher.replace(watcher)
+    /// Lets `watcher` hear of every event of `source`, beside the list; returns whom it replaces, to be dropped after the
+    /// lock.
+    #[must_use = "dropping a watcher can run code that takes the lock"]
+    pub(crate) fn watch(
+        &mut self,
+        source: Source,
+        watcher: Arc<dyn Watcher>,
+        host: &mut Host,
+    ) -> Option<Arc<dyn Watcher>> {
+        let mut watch = Watch { watcher, received: 0, readiness: Readiness::default() };
+        if let Source::Connection(id) = source {
+            host.tell_arrivals(id);
+            watch.received = host.bytes_received(id);
+            watch.readiness = host.readiness(id);
+        }
+        let entry = self.sockets.entry(source).or_default();
+        entry.watch.replace(watch).map(|replaced| replaced.watcher)
+    }
+
+    /// Ends [`watch`](Self::watch); returns who watched, to be dropped after the lock.
+    #[must_use = "dropping a watcher can run code that takes the lock"]
+    pub(crate) fn unwatch(&mut self, source: Source) -> Option<Arc<dyn Watcher>> {
+        let Entry { list, watch, .. } = self.sockets.remove(&source)?;
+        debug_assert!(list.is_empty(), "{source:?} is watched, and has waiters");
+        watch.map(|watch| watch.watcher)
     }
 
     /// A thread sleeps that watches sockets.
@@ -139,13 +227,16 @@ impl Waiters {
         self.sleepers -= 1;
     }
 
-    /// Moves the wakers of those whom the event concerns to `out`.
-    pub(crate) fn on_event(&mut self, event: Event, host: &Host, out: &mut Vec<Waker>) {
+    /// Moves the wakers of those whom the event concerns to `out`, and enters the watcher in `told`.
+    pub(crate) fn on_event(&mut self, event: Event, host: &Host, out: &mut Vec<Waker>, told: &mut Told) {
         match event {
             Event::Ready(id) => {
                 let Some(entry) = self.sockets.get_mut(&Source::Connection(id)) else { return };
                 entry.edges += 1;
-                out.extend(entry.watcher.clone());
+                if let Some(watch) = &mut entry.watch {
+                    let change = watch.change(id, host);
+                    watch.tell(change, told);
+                }
                 if !entry.list.is_empty() {
                     let readiness = host.readiness(id);
                     self.count -= entry.take(|waiter| waiter.interest.is_met_by(&readiness), out);
@@ -154,7 +245,9 @@ impl Waiters {
             Event::Incoming(id) => {
                 let Some(entry) = self.sockets.get_mut(&Source::Listener(id)) else { return };
                 entry.edges += 1;
-                out.extend(entry.watcher.clone());
+                if let Some(watch) = &entry.watch {
+                    watch.tell(Change { arrived: true, ..Change::default() }, told);
+                }
                 // All of them: one alone might be going away, and then nobody would come.
                 self.count -= entry.take(|_| true, out);
             }
@@ -165,15 +258,16 @@ impl Waiters {
     pub(crate) fn take_all(&mut self, source: Source, out: &mut Vec<Waker>) {
         if let Some(entry) = self.sockets.get_mut(&source) {
             entry.edges += 1;
-            out.extend(entry.watcher.clone());
             self.count -= entry.take(|_| true, out);
         }
     }
 
-    /// Moves the wakers of all sockets to `out`.
-    pub(crate) fn take_everyone(&mut self, out: &mut Vec<Waker>) {
+    /// Moves the wakers of all sockets to `out`, and enters all watchers in `told`: nothing moves any more.
+    pub(crate) fn take_everyone(&mut self, out: &mut Vec<Waker>, told: &mut Told) {
         for entry in self.sockets.values_mut() {
-            out.extend(entry.watcher.clone());
+            if let Some(watch) = &entry.watch {
+                watch.tell(Change::END, told);
+            }
             self.count -= entry.take(|_| true, out);
         }
     }

@@ -4,10 +4,12 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use polytcp::raw::{self, CallError, ConnectionId, ListenerId, ReadOutcome, Watched, WriteBlock};
+use polytcp::raw::{
+    self, CallError, Change, ConnectionId, ListenerId, ReadOutcome, Watched, Watcher, WriteBlock,
+};
 use polytcp::{ConnectOptions, ListenOptions, Stack};
 use support::{Pair, SERVER, assert_same, bytes};
 
@@ -17,11 +19,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Bell {
     rung: AtomicUsize,
+    told: std::sync::Mutex<Vec<Change>>,
     sleeper: std::sync::Mutex<Option<Waker>>,
 }
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
+impl Watcher for Bell {
+    fn on_change(&self, change: Change) {
+        self.told.lock().expect("no panic").push(change);
         self.rung.fetch_add(1, Ordering::SeqCst);
         let sleeper = self.sleeper.lock().expect("no panic").take();
         sleeper.into_iter().for_each(Waker::wake);
@@ -42,14 +46,14 @@ impl Bell {
 fn listen(stack: &Stack, bell: &Arc<Bell>) -> ListenerId {
     let options = ListenOptions::new(SERVER.parse().expect("address"));
     let id = stack.call(|host, _| host.listen(&options)).expect("listen");
-    stack.watch(Watched::Listener(id), Waker::from(Arc::clone(bell)));
+    stack.watch(Watched::Listener(id), bell.clone());
     id
 }
 
 fn connect(stack: &Stack, bell: &Arc<Bell>) -> ConnectionId {
     let options = ConnectOptions::new(SERVER.parse().expect("address"));
     let id = stack.call(|host, now| host.connect(now, &options)).expect("connect");
-    stack.watch(Watched::Connection(id), Waker::from(Arc::clone(bell)));
+    stack.watch(Watched::Connection(id), bell.clone());
     let connected = bell.until(stack, || stack.look(|host| host.readiness(id)).connected.then_some(()));
     connected.expect("in time");
     id
@@ -77,7 +81,7 @@ fn a_transfer_by_calls_of_the_host(pair: &Pair) {
     let receiving = std::thread::spawn(move || {
         let accepted = far.until(&server, || server.call(|host, _| host.accept(listener)));
         let id = accepted.expect("in time");
-        server.watch(Watched::Connection(id), Waker::from(Arc::clone(&far)));
+        server.watch(Watched::Connection(id), far.clone());
         let received = read_all(&server, &far, id);
         server.call(|host, now| host.close(now, id));
         server.unwatch(Watched::Connection(id));
@@ -125,7 +129,7 @@ fn what_is_peeked_at_is_read_later() {
     WriteBlock::default().write(&pair.client, client, b"some octets").expect("write");
     let server = &pair.server;
     let id = bell.until(server, || server.call(|host, _| host.accept(listener))).expect("in time");
-    server.watch(Watched::Connection(id), Waker::from(Arc::clone(&bell)));
+    server.watch(Watched::Connection(id), bell.clone());
     let peek = |max| server.call(|host, _| host.peek(id, max)).expect("peek").concat();
     bell.until(server, || (peek(100).len() == 11).then_some(())).expect("in time");
     assert_eq!(peek(4), b"some");
@@ -133,6 +137,32 @@ fn what_is_peeked_at_is_read_later() {
     let read = server.call(|host, now| host.read(now, id, 100)).expect("read");
     assert_eq!(read, ReadOutcome::Data("some octets".into()));
     assert_eq!(peek(100), b"");
+}
+
+#[test]
+fn a_watcher_is_told_of_data_that_comes_beside_unread_data_and_of_the_end() {
+    let pair = Pair::new(1);
+    let (bell, far) = (Arc::<Bell>::default(), Arc::<Bell>::default());
+    let listener = listen(&pair.server, &bell);
+    let client = connect(&pair.client, &Arc::default());
+    let server = &pair.server;
+    let id = bell.until(server, || server.call(|host, _| host.accept(listener))).expect("in time");
+    server.watch(Watched::Connection(id), far.clone());
+    let until = |reached: fn(&Change) -> bool| {
+        far.until(server, || far.told.lock().expect("no panic").iter().any(reached).then_some(()))
+            .expect("in time");
+        std::mem::take(&mut *far.told.lock().expect("no panic"))
+    };
+    let mut block = WriteBlock::default();
+    for readable_bytes in [4, 8] {
+        block.write(&pair.client, client, b"some").expect("write");
+        let told = until(|change| change.arrived);
+        assert_eq!(told.last().map(|change| change.readable_bytes), Some(readable_bytes));
+        assert!(told.iter().all(|change| !change.state && change.writable), "{told:?}");
+    }
+    pair.client.call(|host, now| host.shutdown(now, client)).expect("shutdown");
+    let told = until(|change| change.state);
+    assert!(told.iter().all(|change| !change.arrived), "{told:?}");
 }
 
 #[test]

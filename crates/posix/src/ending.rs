@@ -22,7 +22,7 @@ impl Socket {
         }
         match view.state {
             // The write direction of a listener is not open anyway.
-            State::Listen if !read => {}
+            State::Listen if !read => self.ring(),
             State::Listen | State::SynSent => {
                 self.abandon(inner);
                 self.ring();

@@ -30,12 +30,14 @@
 //! # What to read in which order
 //!
 //! - `sockets`: every call by its descriptor. `table`: the descriptors.
-//! - `socket`: one socket, and how Linux would name its state. `queue`: who waits for it.
-//! - `opening`, `transfer`, `ending`: the calls on it. `options`, `ioctl`: what is set and asked. `poll`: waiting for several.
+//! - `socket`: one socket, and how Linux would name its state. `queue`: who waits for it, and why no wake-up is lost.
+//! - `opening`, `transfer`, `ending`: the calls on it. `options`, `ioctl`: what is set and asked.
+//! - `poll`, `select`, `epoll`: waiting for several.
 //! - `ports`: which addresses and ports are bound. `errno`: the core's errors as numbers.
 #![forbid(unsafe_code)]
 
 mod ending;
+mod epoll;
 mod errno;
 mod ioctl;
 mod opening;
@@ -43,11 +45,14 @@ mod options;
 mod poll;
 mod ports;
 mod queue;
+mod select;
 mod socket;
 mod sockets;
+mod sync;
 mod table;
 mod transfer;
 
+pub use epoll::EpollEvent;
 pub use ioctl::{SIOCATMARK, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD};
 /// The numbers of the calls' arguments.
 pub use libc;
@@ -55,5 +60,6 @@ pub use opening::Destination;
 pub use options::{SOL_MPTCP, TCP_IS_MPTCP};
 pub use poll::{PollFd, Polling};
 pub use rustix::io::Errno;
+pub use select::FdSet;
 pub use sockets::{Compat, Sockets};
 pub use table::Fd;

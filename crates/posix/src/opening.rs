@@ -225,6 +225,7 @@ impl Socket {
                 State::Close => {
                     let error = inner.error.take().unwrap_or(Errno::CONNABORTED);
                     self.abandon(inner);
+                    self.ring();
                     Some(Err(error))
                 }
                 State::Listen | State::Open => {

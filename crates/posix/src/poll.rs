@@ -1,4 +1,4 @@
-//! `poll`: waiting for several sockets at once.
+//! `poll`: waiting for several descriptors at once.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -6,8 +6,8 @@ use std::task::{Poll, Waker};
 use polytcp::Stack;
 use polytcp::raw::{self, AwaitedWakes, Duration};
 
+use crate::epoll::Pollable;
 use crate::queue::Ticket;
-use crate::socket::Socket;
 use crate::table::Fd;
 
 /// As `struct pollfd`.
@@ -24,21 +24,21 @@ pub struct PollFd {
 /// A `poll` that waits elsewhere, beside descriptors of the kernel for instance.
 #[must_use = "nobody is woken any more once this is dropped"]
 pub struct Polling {
-    sockets: Polled,
+    polled: Polled,
     ticket: Ticket,
     _awaited: AwaitedWakes,
 }
 
 impl Polling {
-    pub(crate) fn new(stack: &Stack, sockets: Polled) -> Self {
-        Self { sockets, ticket: Ticket::new(), _awaited: stack.await_wakes() }
+    pub(crate) fn new(stack: &Stack, polled: Polled) -> Self {
+        Self { polled, ticket: Ticket::new(), _awaited: stack.await_wakes() }
     }
 
     /// Looks at everything once, and has `waker` woken when something may have changed since; how many entries have something
     /// to tell. `fds` are those that the poll was begun with.
     pub fn look(&self, fds: &mut [PollFd], waker: &Waker) -> usize {
-        self.sockets.iter().flatten().for_each(|socket| socket.queue.enter(self.ticket, waker));
-        look(fds, &self.sockets)
+        self.polled.iter().flatten().for_each(|file| file.queue().enter(self.ticket, waker));
+        look(fds, &self.polled)
     }
 }
 
@@ -50,22 +50,22 @@ impl std::fmt::Debug for Polling {
 
 impl Drop for Polling {
     fn drop(&mut self) {
-        self.sockets.iter().flatten().for_each(|socket| socket.queue.leave(self.ticket));
+        self.polled.iter().flatten().for_each(|file| file.queue().leave(self.ticket));
     }
 }
 
-/// The sockets of a call, beside what it asks of them.
-pub(crate) type Polled = Vec<Option<Arc<Socket>>>;
+/// What the descriptors of a call name, beside them; `None` where there is nothing.
+pub(crate) type Polled = Vec<Option<Arc<dyn Pollable>>>;
 
 /// Looks at everything once; how many entries have something to tell.
-fn look(fds: &mut [PollFd], sockets: &Polled) -> usize {
+fn look(fds: &mut [PollFd], polled: &Polled) -> usize {
     let mut ready = 0;
-    for (entry, socket) in fds.iter_mut().zip(sockets) {
+    for (entry, file) in fds.iter_mut().zip(polled) {
         let always = libc::POLLERR | libc::POLLHUP;
-        entry.revents = match socket {
+        entry.revents = match file {
             _ if entry.fd < 0 => 0,
             None => libc::POLLNVAL,
-            Some(socket) => socket.poll_mask() as i16 & (entry.events | always),
+            Some(file) => file.mask() as i16 & (entry.events | always),
         };
         ready += usize::from(entry.revents != 0);
     }
@@ -73,20 +73,33 @@ fn look(fds: &mut [PollFd], sockets: &Polled) -> usize {
 }
 
 /// Waits until something of what was asked for is, at most for `timeout`.
-pub(crate) fn poll(stack: &Stack, fds: &mut [PollFd], sockets: &Polled, timeout: Option<Duration>) -> usize {
-    let ready = look(fds, sockets);
+pub(crate) fn poll(stack: &Stack, fds: &mut [PollFd], polled: &Polled, timeout: Option<Duration>) -> usize {
+    let files: Vec<_> = polled.iter().flatten().map(Arc::clone).collect();
+    wait_for(stack, &files, timeout, || look(fds, polled))
+}
+
+/// Waits until `look` at the files finds something, at most for `timeout`, and returns how much.
+pub(crate) fn wait_for(
+    stack: &Stack,
+    files: &[Arc<dyn Pollable>],
+    timeout: Option<Duration>,
+    mut look: impl FnMut() -> usize,
+) -> usize {
+    let ready = look();
     if ready > 0 || timeout.is_some_and(|timeout| timeout.is_zero()) {
         return ready;
     }
     let until = timeout.map(|timeout| raw::now() + timeout);
     let ticket = Ticket::new();
     let answer = stack.block_on(until, |context| {
-        sockets.iter().flatten().for_each(|socket| socket.queue.enter(ticket, context.waker()));
-        match look(fds, sockets) {
+        files.iter().for_each(|file| file.queue().enter(ticket, context.waker()));
+        match look() {
+            // Nothing will ever come.
+            0 if stack.has_failed() => Poll::Ready(0),
             0 => Poll::Pending,
             ready => Poll::Ready(ready),
         }
     });
-    sockets.iter().flatten().for_each(|socket| socket.queue.leave(ticket));
+    files.iter().for_each(|file| file.queue().leave(ticket));
     answer.unwrap_or(0)
 }

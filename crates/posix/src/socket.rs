@@ -7,16 +7,17 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use polytcp::raw::{self, CallError, ConnectionId, Instant, ListenerId, Watched, WriteBlock};
 use polytcp::{Protocol, Stack};
 use rustix::io::Errno;
 
+use crate::epoll::Pollable;
 use crate::errno;
 use crate::options::Options;
 use crate::ports::Ports;
-use crate::queue::{Queue, Ticket};
+use crate::queue::{Key, Queue, Ticket};
 
 /// What all sockets of a table share.
 pub(crate) struct Net {
@@ -159,6 +160,11 @@ pub(crate) struct Socket {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
+/// A name for what a descriptor names.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Socket {
     pub(crate) fn new(net: &Arc<Net>, domain: Domain, protocol: Protocol, options: Options) -> Self {
         let inner = Inner {
@@ -175,12 +181,14 @@ impl Socket {
             over: false,
             options,
         };
+        let queue = Arc::<Queue>::default();
+        queue.set_recv_lowat(inner.options.recv_lowat as usize);
         Self {
             net: Arc::clone(net),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             domain,
             protocol,
-            queue: Arc::default(),
+            queue,
             nonblocking: AtomicBool::new(false),
             inner: Mutex::new(inner),
             writer: Mutex::default(),
@@ -205,12 +213,37 @@ impl Socket {
 
     /// Lets the queue be rung by what happens to `watched`.
     pub(crate) fn watch(&self, watched: Watched) {
-        self.stack().watch(watched, Waker::from(Arc::clone(&self.queue)));
+        self.stack().watch(watched, Arc::clone(&self.queue) as Arc<dyn raw::Watcher>);
+    }
+
+    /// A call of this socket changed its state.
+    pub(crate) fn ring(&self) {
+        self.ring_for(Key::ALL);
     }
 
     /// A call of this socket changed what others may wait for.
-    pub(crate) fn ring(&self) {
-        self.stack().wake(self.queue.take());
+    pub(crate) fn ring_for(&self, key: Key) {
+        let mut wakers = Vec::new();
+        self.queue.ring(key, &mut wakers);
+        self.stack().wake(wakers);
+    }
+
+    /// Somebody found no room: lets its coming ring. Looks whether it has come meanwhile, and rings then.
+    pub(crate) fn want_room(&self, id: ConnectionId) {
+        self.queue.want_room();
+        if self.stack().look(|host| host.readiness(id).writable) && self.queue.take_room_wanted() {
+            self.ring_for(Key::WRITE);
+        }
+    }
+
+    /// An option was set that concerns those who wait.
+    pub(crate) fn note_option(&self, level: i32, name: i32) {
+        if (level, name) == (libc::SOL_SOCKET, libc::SO_RCVLOWAT) {
+            self.queue.set_recv_lowat(self.lock().options.recv_lowat as usize);
+            // What is there may be enough now (Linux: `tcp_set_rcvlowat`).
+            let is_enough = Key::READ.meets(self.poll_mask());
+            self.ring_for(if is_enough { Key::READ } else { Key::NOTHING });
+        }
     }
 
     /// The socket has a connection from now on.
@@ -218,6 +251,11 @@ impl Socket {
         inner.place = Place::Connection(id);
         inner.over = false;
         self.watch(Watched::Connection(id));
+        // What happened before that was told to nobody.
+        let readiness = self.stack().look(|host| host.readiness(id));
+        if readiness.connected || readiness.closed {
+            self.ring();
+        }
     }
 
     /// The socket has no connection and does not listen any more; gives back what it had.
@@ -335,7 +373,7 @@ impl Socket {
             if view.readable_bytes >= lowat || (view.readable_bytes > 0 && view.shut.read) {
                 mask |= IN;
             }
-            if view.shut.write || view.writable {
+            if view.shut.write || view.writable || self.has_room_after_all(&inner) {
                 mask |= OUT;
             }
         }
@@ -346,8 +384,34 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Asks for room where there was none, and looks again, as those who ask must.
+    fn has_room_after_all(&self, inner: &Inner) -> bool {
+        self.queue.want_room();
+        match inner.place {
+            Place::Connection(id) => self.stack().look(|host| host.readiness(id).writable),
+            _ => true,
+        }
+    }
+}
+
+impl Pollable for Socket {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn mask(&self) -> u32 {
+        self.poll_mask()
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.queue.detach();
         self.release();
     }
 }

@@ -1,18 +1,21 @@
-//! The table of sockets: every call by its descriptor.
+//! The table of sockets and epoll instances: every call by its descriptor.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polytcp::{Protocol, Stack};
 use rustix::io::Errno;
 
+use crate::epoll::{Epoll, EpollEvent};
 use crate::opening::Destination;
 use crate::options::Options;
 use crate::poll::{self, PollFd, Polled, Polling};
-use crate::socket::{Domain, Net, Socket};
-use crate::table::{Fd, Table};
+use crate::select::{self, FdSet};
+use crate::socket::{self, Domain, Net, Socket};
+use crate::table::{Fd, File, Table};
 
 /// Which options an MPTCP socket takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,10 +33,12 @@ const FLAGS: i32 = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
 /// A table of BSD sockets on one stack, as a process has one. All calls may be made by any thread at any time.
 ///
 /// Errors are those of Linux; each call's documentation names what is special here. A descriptor that is not in the table is
-/// `EBADF` in all of them.
+/// `EBADF` in all of them, one of an epoll instance `ENOTSOCK` in those for sockets.
 pub struct Sockets {
     net: Arc<Net>,
     table: Mutex<Table>,
+    /// Held while one epoll instance begins to watch another, so that no two make a circle.
+    nesting: Mutex<()>,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -50,7 +55,11 @@ impl Sockets {
 
     /// An empty table whose MPTCP sockets take the options that `compat` says.
     pub fn with_compat(stack: Stack, compat: Compat) -> Self {
-        Self { net: Arc::new(Net { stack, ports: Mutex::default(), compat }), table: Mutex::default() }
+        Self {
+            net: Arc::new(Net { stack, ports: Mutex::default(), compat }),
+            table: Mutex::default(),
+            nesting: Mutex::default(),
+        }
     }
 
     /// The stack.
@@ -63,7 +72,7 @@ impl Sockets {
     }
 
     fn get(&self, fd: Fd) -> Result<Arc<Socket>, Errno> {
-        self.table().get(fd)
+        self.table().get(fd)?.socket()
     }
 
     /// `socket(2)`: `AF_INET` or `AF_INET6`, `SOCK_STREAM` with `SOCK_NONBLOCK` and `SOCK_CLOEXEC` (which means nothing
@@ -95,7 +104,7 @@ impl Sockets {
         };
         let socket = Socket::new(&self.net, domain, protocol, Options::new());
         socket.set_nonblocking(kind & libc::SOCK_NONBLOCK != 0);
-        self.table().insert(Arc::new(socket))
+        self.table().insert(File::Socket(Arc::new(socket)))
     }
 
     /// `bind(2)`.
@@ -126,7 +135,7 @@ impl Sockets {
         accepted.set_nonblocking(flags & libc::SOCK_NONBLOCK != 0);
         let peer = accepted.lock().peer.map(|peer| accepted.domain.tell(peer));
         let peer = peer.unwrap_or(SocketAddr::new(accepted.domain.any(), 0));
-        Ok((self.table().insert(Arc::new(accepted))?, peer))
+        Ok((self.table().insert(File::Socket(Arc::new(accepted)))?, peer))
     }
 
     /// `connect(2)`.
@@ -209,7 +218,10 @@ impl Sockets {
     /// # Errors
     /// `ENOPROTOOPT`, `EOPNOTSUPP`, `EINVAL`, `EDOM`, as Linux has them for the option.
     pub fn setsockopt(&self, fd: Fd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
-        self.get(fd)?.set_option(level, name, value)
+        let socket = self.get(fd)?;
+        socket.set_option(level, name, value)?;
+        socket.note_option(level, name);
+        Ok(())
     }
 
     /// `getsockopt(2)`: how many octets of `value` were filled.
@@ -224,9 +236,13 @@ impl Sockets {
     /// [`SIOCOUTQNSD`](crate::SIOCOUTQNSD), [`SIOCATMARK`](crate::SIOCATMARK).
     ///
     /// # Errors
-    /// `EINVAL` on listeners, `ENOTTY` for an unknown request.
+    /// `EINVAL` on listeners and epoll instances, `ENOTTY` for an unknown request.
     pub fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno> {
-        self.get(fd)?.queued(request)
+        let file = self.table().get(fd)?;
+        match file {
+            File::Socket(socket) => socket.queued(request),
+            File::Epoll(_) => Err(Errno::INVAL),
+        }
     }
 
     /// `O_NONBLOCK` (`fcntl(2)` with `F_SETFL`, `ioctl(2)` with `FIONBIO`).
@@ -234,7 +250,11 @@ impl Sockets {
     /// # Errors
     /// None but `EBADF`.
     pub fn set_nonblocking(&self, fd: Fd, on: bool) -> Result<(), Errno> {
-        self.get(fd)?.set_nonblocking(on);
+        let file = self.table().get(fd)?;
+        match file {
+            File::Socket(socket) => socket.set_nonblocking(on),
+            File::Epoll(epoll) => epoll.nonblocking().store(on, Ordering::Relaxed),
+        }
         Ok(())
     }
 
@@ -243,7 +263,11 @@ impl Sockets {
     /// # Errors
     /// None but `EBADF`.
     pub fn is_nonblocking(&self, fd: Fd) -> Result<bool, Errno> {
-        Ok(self.get(fd)?.is_nonblocking())
+        let file = self.table().get(fd)?;
+        Ok(match file {
+            File::Socket(socket) => socket.is_nonblocking(),
+            File::Epoll(epoll) => epoll.nonblocking().load(Ordering::Relaxed),
+        })
     }
 
     /// `poll(2)`: how many entries have something to tell. `None` waits for ever.
@@ -261,6 +285,74 @@ impl Sockets {
 
     fn polled(&self, fds: &[PollFd]) -> Polled {
         let table = self.table();
-        fds.iter().map(|entry| table.get(entry.fd).ok()).collect()
+        fds.iter().map(|entry| table.get(entry.fd).ok().map(File::pollable)).collect()
+    }
+
+    /// `select(2)`: how many descriptors have something to tell, counted in each set. Descriptors of `nfds` and above are not
+    /// looked at. Where it succeeds only those that have are left in the sets. `None` for the timeout waits for ever.
+    ///
+    /// # Errors
+    /// `EINVAL` for a negative `nfds`, `EBADF` where a set has a descriptor that is not in the table.
+    pub fn select(
+        &self,
+        nfds: i32,
+        read: Option<&mut FdSet>,
+        write: Option<&mut FdSet>,
+        except: Option<&mut FdSet>,
+        timeout: Option<Duration>,
+    ) -> Result<usize, Errno> {
+        let find = |fd| self.table().get(fd).map(File::pollable);
+        select::select(self.stack(), nfds, [read, write, except], find, timeout)
+    }
+
+    /// `epoll_create1(2)`: an epoll instance. `flags` are 0 or `EPOLL_CLOEXEC`, which means nothing here.
+    ///
+    /// # Errors
+    /// `EINVAL`, `EMFILE`.
+    pub fn epoll_create(&self, flags: i32) -> Result<Fd, Errno> {
+        if flags & !libc::EPOLL_CLOEXEC != 0 {
+            return Err(Errno::INVAL);
+        }
+        self.table().insert(File::Epoll(Epoll::new(socket::next_id())))
+    }
+
+    /// `epoll_ctl(2)`: `EPOLL_CTL_ADD`, `EPOLL_CTL_MOD`, `EPOLL_CTL_DEL`, which ignores `event`. A socket that is closed leaves
+    /// all instances. Instances may watch instances, five above each other.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT`; `ELOOP` for a circle of instances or too many above each other; `EINVAL` for an instance that is to
+    /// watch itself, an `epfd` that is none, an unknown `op`, and `EPOLLEXCLUSIVE` in `EPOLL_CTL_MOD`, for an
+    /// instance, or with flags that it does not go with.
+    pub fn epoll_ctl(&self, epfd: Fd, op: i32, fd: Fd, event: EpollEvent) -> Result<(), Errno> {
+        let (epoll, target) = {
+            let table = self.table();
+            (table.get(epfd)?, table.get(fd)?.pollable())
+        };
+        let epoll = epoll.epoll()?;
+        let mut wakers = Vec::new();
+        let result = {
+            let nests = target.as_epoll().is_some();
+            let _nesting = nests.then(|| self.nesting.lock().unwrap_or_else(PoisonError::into_inner));
+            epoll.control(op, &target, fd, event, &mut wakers)
+        };
+        self.stack().wake(wakers);
+        result
+    }
+
+    /// `epoll_wait(2)`: how many of `events` were filled, in the order in which they became ready. `None` waits for ever.
+    ///
+    /// # Errors
+    /// `EINVAL` for an `epfd` that is no instance, and where `events` is empty.
+    pub fn epoll_wait(
+        &self,
+        epfd: Fd,
+        events: &mut [EpollEvent],
+        timeout: Option<Duration>,
+    ) -> Result<usize, Errno> {
+        let file = self.table().get(epfd)?;
+        if events.is_empty() {
+            return Err(Errno::INVAL);
+        }
+        Ok(file.epoll()?.wait(self.stack(), events, timeout))
     }
 }

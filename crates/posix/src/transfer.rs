@@ -217,7 +217,10 @@ impl Socket {
                 match block.write(self.stack(), id, &part[sent..]) {
                     Ok(0) => match self.may_send() {
                         Some(Err(error)) => Some(Err(error)),
-                        _ => None,
+                        _ => {
+                            self.want_room(id);
+                            None
+                        }
                     },
                     Ok(len) => Some(Ok(len)),
                     Err(_) => {

@@ -63,7 +63,6 @@ impl Socket {
                 let most = self.stack().look(|host| host.config().tcp.recv_buffer_max_bytes()) / 2;
                 let asked = if number < 0 { u32::MAX } else { number.unsigned_abs() };
                 options.recv_lowat = asked.min(most).max(1);
-                self.ring();
             }
             libc::SO_BSDCOMPAT => {}
             libc::SO_SNDBUF => options.send_buffer = Some(buffer_of(number, SNDBUF_MIN)),

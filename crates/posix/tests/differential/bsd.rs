@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use polytcp_posix::{Destination, Errno, Fd, PollFd, Sockets};
+use polytcp_posix::{Destination, EpollEvent, Errno, Fd, FdSet, PollFd, Sockets};
 
 /// BSD sockets, the kernel's or a stack's.
 pub(crate) trait Bsd: Send + Sync {
@@ -25,6 +25,12 @@ pub(crate) trait Bsd: Send + Sync {
     fn ioctl(&self, fd: Fd, request: u64) -> Result<i32, Errno>;
     /// What is of `events` and of what is told unasked, now.
     fn poll(&self, fd: Fd, events: i16) -> i16;
+    fn epoll_create(&self, flags: i32) -> Result<Fd, Errno>;
+    fn epoll_ctl(&self, epfd: Fd, op: i32, fd: Fd, event: EpollEvent) -> Result<(), Errno>;
+    /// At most `max` of what is ready now.
+    fn epoll_wait(&self, epfd: Fd, max: usize) -> Result<Vec<EpollEvent>, Errno>;
+    /// What is left in the sets for reading, writing and exceptions, now.
+    fn select(&self, nfds: i32, sets: [&[Fd]; 3]) -> Result<(usize, [Vec<Fd>; 3]), Errno>;
 }
 
 impl Bsd for &Sockets {
@@ -102,5 +108,33 @@ impl Bsd for &Sockets {
         let mut fds = [PollFd { fd, events, revents: 0 }];
         Sockets::poll(self, &mut fds, Some(std::time::Duration::ZERO)).expect("poll never fails");
         fds[0].revents
+    }
+
+    fn epoll_create(&self, flags: i32) -> Result<Fd, Errno> {
+        Sockets::epoll_create(self, flags)
+    }
+
+    fn epoll_ctl(&self, epfd: Fd, op: i32, fd: Fd, event: EpollEvent) -> Result<(), Errno> {
+        Sockets::epoll_ctl(self, epfd, op, fd, event)
+    }
+
+    fn epoll_wait(&self, epfd: Fd, max: usize) -> Result<Vec<EpollEvent>, Errno> {
+        let mut events = vec![EpollEvent::default(); max];
+        let count = Sockets::epoll_wait(self, epfd, &mut events, Some(std::time::Duration::ZERO))?;
+        events.truncate(count);
+        Ok(events)
+    }
+
+    fn select(&self, nfds: i32, sets: [&[Fd]; 3]) -> Result<(usize, [Vec<Fd>; 3]), Errno> {
+        let mut kept = sets.map(|fds| {
+            let mut set = FdSet::new();
+            fds.iter().for_each(|fd| set.insert(*fd));
+            set
+        });
+        let [read, write, except] = &mut kept;
+        let now = Some(std::time::Duration::ZERO);
+        let count = Sockets::select(self, nfds, Some(read), Some(write), Some(except), now)?;
+        let left = [0, 1, 2].map(|at| sets[at].iter().copied().filter(|fd| kept[at].contains(*fd)).collect());
+        Ok((count, left))
     }
 }

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 
 use polytcp_lab::Kernel;
-use polytcp_posix::{Destination, Errno, Fd, libc};
+use polytcp_posix::{Destination, EpollEvent, Errno, Fd, libc};
 use socket2::SockAddr;
 
 use crate::bsd::Bsd;
@@ -157,5 +157,51 @@ impl Bsd for KernelBsd<'_> {
         // SAFETY: one entry is given.
         answer(unsafe { libc::poll(&raw mut entry, 1, 0) } as isize).expect("poll");
         entry.revents
+    }
+
+    fn epoll_create(&self, flags: i32) -> Result<Fd, Errno> {
+        // SAFETY: takes a number only.
+        answer(unsafe { libc::epoll_create1(flags) } as isize).map(|fd| fd as Fd)
+    }
+
+    fn epoll_ctl(&self, epfd: Fd, op: i32, fd: Fd, event: EpollEvent) -> Result<(), Errno> {
+        let mut event = libc::epoll_event { events: event.events, u64: event.data };
+        // SAFETY: the event is valid for the call.
+        answer(unsafe { libc::epoll_ctl(epfd, op, fd, &raw mut event) } as isize).map(drop)
+    }
+
+    fn epoll_wait(&self, epfd: Fd, max: usize) -> Result<Vec<EpollEvent>, Errno> {
+        let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; max.max(1)];
+        // SAFETY: there is room for as many events as are asked for.
+        let returned = unsafe { libc::epoll_wait(epfd, events.as_mut_ptr(), max as i32, 0) };
+        events.truncate(answer(returned as isize)?);
+        Ok(events.iter().map(|event| EpollEvent { events: event.events, data: event.u64 }).collect())
+    }
+
+    fn select(&self, nfds: i32, sets: [&[Fd]; 3]) -> Result<(usize, [Vec<Fd>; 3]), Errno> {
+        let mut kept = sets.map(|fds| {
+            // SAFETY: all bits zero is an empty set.
+            let mut set = unsafe { MaybeUninit::<libc::fd_set>::zeroed().assume_init() };
+            // SAFETY: the descriptors of the test are below FD_SETSIZE.
+            fds.iter()
+                .filter(|fd| (0..1024).contains(*fd))
+                .for_each(|fd| unsafe { libc::FD_SET(*fd, &raw mut set) });
+            set
+        });
+        let [read, write, except] = &mut kept;
+        let mut now = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        // SAFETY: the sets and the time are valid for the call.
+        let returned =
+            unsafe { libc::select(nfds, &raw mut *read, &raw mut *write, &raw mut *except, &raw mut now) };
+        let count = answer(returned as isize)?;
+        let left = [0, 1, 2].map(|at| {
+            // SAFETY: as above.
+            sets[at]
+                .iter()
+                .copied()
+                .filter(|fd| unsafe { libc::FD_ISSET(*fd, &raw const kept[at]) })
+                .collect()
+        });
+        Ok((count, left))
     }
 }

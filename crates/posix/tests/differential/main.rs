@@ -5,11 +5,13 @@
 //! [`scene`]: how a socket comes into a state. [`options`]: options by their names. [`told`]: answers as texts. [`compare`]:
 //! many things done on both sides. [`differences`]: which differences are meant. The comparisons: [`table`] (every call in
 //! every state), [`option_table`] (every option), [`infos`]
-//! (structures that tell about connections), [`written`] and [`random`] (programs of calls, in the language of [`program`]).
+//! (structures that tell about connections), [`written`] and [`random`] (programs of calls, in the language of [`program`]),
+//! [`epoll`] (what epoll tells, and how often).
 
 mod bsd;
 mod compare;
 mod differences;
+mod epoll;
 mod infos;
 mod kernel;
 mod option_table;

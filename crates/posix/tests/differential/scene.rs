@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use polytcp_posix::{Destination, Fd, libc};
+use polytcp_posix::{Destination, Errno, Fd, libc};
 
 use crate::bsd::Bsd;
 use crate::world::{Family, Sides, settle, settle_until};
@@ -100,6 +100,21 @@ pub(crate) fn let_block(side: &dyn Bsd, fd: Fd) {
     }
 }
 
+/// How often a connection that has not come yet is waited for, on a machine that is busy.
+const ACCEPTS_MAX: u32 = 200;
+
+/// Takes the connection that a listener has, or will have soon.
+pub(crate) fn accept(side: &dyn Bsd, listener: Fd) -> Fd {
+    for _ in 0..ACCEPTS_MAX {
+        match side.accept(listener, libc::SOCK_NONBLOCK) {
+            Ok((fd, _)) => return fd,
+            Err(Errno::AGAIN) => settle(),
+            Err(error) => panic!("accept: {error}"),
+        }
+    }
+    panic!("nobody has come")
+}
+
 impl<'a> Scene<'a> {
     /// A socket of `kind` in `state`.
     pub(crate) fn new(sides: Sides<'a>, kind: Kind, state: State) -> Self {
@@ -132,7 +147,7 @@ impl<'a> Scene<'a> {
                 settle_until(self.near(), self.fd, libc::POLLIN);
                 if state == State::Accepted {
                     self.near.push(self.fd);
-                    self.fd = self.near().accept(self.fd, libc::SOCK_NONBLOCK).expect("accept").0;
+                    self.fd = accept(self.near(), self.fd);
                 }
             }
             State::Connecting => self.connect(self.sides.silent(self.kind.family)),
@@ -153,8 +168,7 @@ impl<'a> Scene<'a> {
         self.connect(self.far().getsockname(listener).expect("name"));
         settle();
         settle_until(self.near(), self.fd, libc::POLLOUT);
-        settle_until(self.far(), listener, libc::POLLIN);
-        let peer = self.far().accept(listener, libc::SOCK_NONBLOCK).expect("accept").0;
+        let peer = accept(self.far(), listener);
         self.far.push(peer);
         settle();
         let unread = matches!(state, State::Unread | State::PeerShutUnread | State::ResetUnread);
@@ -196,7 +210,7 @@ impl<'a> Scene<'a> {
         let _ = self.near().connect(self.fd, to.into());
     }
 
-    fn close_peer(&mut self, peer: Fd) {
+    pub(crate) fn close_peer(&mut self, peer: Fd) {
         self.far.retain(|fd| *fd != peer);
         self.far().close(peer).expect("close");
     }
@@ -214,6 +228,17 @@ impl<'a> Scene<'a> {
     /// A descriptor to be closed at the end.
     pub(crate) fn keep(&mut self, fd: Fd) {
         self.near.push(fd);
+    }
+
+    /// Closes a descriptor now, not at the end.
+    pub(crate) fn close(&mut self, fd: Fd) {
+        self.near.retain(|kept| *kept != fd);
+        self.near().close(fd).expect("close");
+    }
+
+    /// A descriptor of the peer to be closed at the end.
+    pub(crate) fn keep_far(&mut self, fd: Fd) {
+        self.far.push(fd);
     }
 
     pub(crate) fn near(&self) -> &dyn Bsd {

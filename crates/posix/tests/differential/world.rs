@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use polytcp::io::LinkConfig;
 use polytcp::{EndpointFlags, HostConfig, Stack};
+use polytcp_lab::pair::BridgedPath;
 use polytcp_lab::{KernelPair, Lab, LabConfig, PathConfig};
 use polytcp_posix::{Compat, Fd, Sockets, libc};
 
@@ -17,6 +19,8 @@ const QUIET: Duration = Duration::from_millis(12);
 
 /// A wait that ends later than this shows that the machine is busy.
 const LATE: Duration = Duration::from_millis(3);
+/// One way over the link of [`World::distant_linux`].
+const DELAY: Duration = Duration::from_micros(500);
 
 /// Which sockets are under test.
 pub(crate) enum World {
@@ -36,6 +40,13 @@ pub(crate) struct Sides<'a> {
 impl World {
     pub(crate) fn linux() -> Self {
         Self::Linux(KernelPair::veth(1, 1500).expect("a pair of kernels"))
+    }
+
+    /// Linux with a link that takes its time, so that no answer comes while the call lasts that it answers.
+    pub(crate) fn distant_linux() -> Self {
+        let link = LinkConfig { delay: DELAY, ..LinkConfig::default() };
+        let path = BridgedPath::new(0, link, link);
+        Self::Linux(KernelPair::bridged(vec![path], 1).expect("a pair of kernels"))
     }
 
     pub(crate) fn stack() -> Self {

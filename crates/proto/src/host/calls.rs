@@ -341,9 +341,27 @@ impl Host {
                 error: true,
                 connected: true,
                 closed: true,
+                end_acked: true,
             },
             Connection::readiness,
         )
+    }
+
+    /// Lets [`Event::Ready`](super::Event::Ready) also tell that data has arrived while other data is unread, from now on.
+    pub fn tell_arrivals(&mut self, id: ConnectionId) {
+        if let Some(tenant) = self.tenant_mut(id) {
+            tenant.arrived_bytes = Some(tenant.connection.bytes_received());
+        }
+    }
+
+    /// Octets that came in order so far, those that were read included.
+    pub fn bytes_received(&self, id: ConnectionId) -> u64 {
+        self.connection(id).map_or(0, Connection::bytes_received)
+    }
+
+    /// Octets that can be read.
+    pub fn bytes_readable(&self, id: ConnectionId) -> usize {
+        self.connection(id).map_or(0, Connection::bytes_readable)
     }
 
     /// Sets `TCP_NODELAY`.

@@ -128,6 +128,8 @@ struct Tenant {
     is_counted: bool,
     /// Its subflows in the gauge of established flows.
     counted_flows: u64,
+    /// Of what has arrived, how much was told; `None` where nobody asked.
+    arrived_bytes: Option<u64>,
     /// Its timer entries, the earliest last. One is added only when it is earlier than all, so that there
     /// are never more than the deadlines that were once in force together.
     armed: Vec<Instant>,
@@ -433,6 +435,7 @@ impl Host {
             is_ready: false,
             is_counted: false,
             counted_flows: 0,
+            arrived_bytes: None,
             armed: Vec::new(),
         }));
         ConnectionId { index, generation: slot.generation }
@@ -509,7 +512,10 @@ impl Host {
         self.count_established(id);
         let Some(tenant) = self.tenant_mut(id) else { return };
         let readiness = tenant.connection.readiness();
-        if readiness != tenant.connection.reported {
+        let received = tenant.connection.bytes_received();
+        let more =
+            tenant.arrived_bytes.as_mut().is_some_and(|told| core::mem::replace(told, received) != received);
+        if more || readiness != tenant.connection.reported {
             tenant.connection.reported = readiness;
             self.events.push_back(Event::Ready(id));
         }

@@ -219,12 +219,14 @@ pub struct Readiness {
     pub connected: bool,
     /// The connection is over: both directions are done and acknowledged, or it failed (`TCP_CLOSE`).
     pub closed: bool,
+    /// The peer has acknowledged the end of our stream.
+    pub end_acked: bool,
 }
 
 /// What happened, in order, since the last poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A connection's [`Readiness`] may have changed.
+    /// A connection's [`Readiness`] may have changed, or data has arrived after [`Host::tell_arrivals`](super::Host::tell_arrivals).
     Ready(ConnectionId),
     /// A listener has a connection to accept.
     Incoming(ListenerId),

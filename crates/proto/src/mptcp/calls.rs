@@ -182,6 +182,7 @@ impl Connection {
             error: failed,
             connected: self.stage != Stage::Connecting,
             closed: finished,
+            end_acked: finished || (self.data.snd.is_closed() && self.data.snd.is_done()),
         }
     }
 
@@ -228,6 +229,16 @@ impl Connection {
         let mut infos: Subflows = closed.cloned().chain(self.subflows.iter().map(subflow_info)).collect();
         infos.sort_by_key(|info| info.id);
         infos
+    }
+
+    /// Octets that came in order so far.
+    pub(crate) fn bytes_received(&self) -> u64 {
+        self.data.rcv.bytes_received()
+    }
+
+    /// Of these, octets that were not read yet.
+    pub(crate) fn bytes_readable(&self) -> usize {
+        self.data.rcv.readable_bytes()
     }
 
     /// Octets held in queues.

@@ -17,7 +17,10 @@ use crate::world::{Family, World, settle, with_patience};
 const WORKERS: usize = 24;
 
 /// How often as long as usual each attempt waits.
-const PATIENCE: [u32; 4] = [1, 2, 6, 16];
+const PATIENCE: [u32; 5] = [1, 2, 6, 16, 16];
+
+/// How often in a row nothing could be written once a buffer is full for good.
+const QUIET_MAX: u32 = 20;
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
@@ -292,11 +295,15 @@ impl<'a> Play<'a> {
         self.peer_closes();
     }
 
-    /// Writes until nothing goes for some time.
+    /// Writes until nothing goes for some time: buffers grow while they are filled, and windows open a little at probes.
     fn fill(&self) {
         let piece = [7; 1 << 16];
-        for _ in 0..8 {
-            while self.near().send(self.scene.fd, &piece, 0).is_ok() {}
+        let mut quiet = 0;
+        while quiet < QUIET_MAX {
+            quiet += 1;
+            while self.near().send(self.scene.fd, &piece, 0).is_ok() {
+                quiet = 0;
+            }
             settle();
         }
     }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use polytcp_posix::{Destination, EpollEvent, Errno, Fd, SIOCATMARK, SIOCINQ, libc};
+use polytcp_posix::{Destination, EpollEvent, Errno, Fd, SIOCATMARK, SIOCINQ, SIOCOUTQ, libc};
 
 use crate::bsd::Bsd;
 use crate::differences::{self, Difference};
@@ -18,6 +18,9 @@ const WORKERS: usize = 24;
 
 /// How often as long as usual each attempt waits.
 const PATIENCE: [u32; 5] = [1, 2, 6, 16, 16];
+
+/// How often an acknowledgement that has not come yet is waited for.
+const ACKS_MAX: u32 = 40;
 
 /// How often in a row nothing could be written once a buffer is full for good.
 const QUIET_MAX: u32 = 20;
@@ -281,6 +284,16 @@ impl<'a> Play<'a> {
         let _ = self.near().shutdown(self.scene.fd, how);
     }
 
+    /// Lets what was sent be acknowledged, the end included: that is an edge too, and may be late on a busy machine.
+    fn until_acked(&self) {
+        for _ in 0..ACKS_MAX {
+            settle();
+            if self.near().ioctl(self.scene.fd, SIOCOUTQ) == Ok(0) {
+                return;
+            }
+        }
+    }
+
     fn peer_shuts(&self) {
         let _ = self.far().shutdown(self.peer, libc::SHUT_WR);
     }
@@ -481,6 +494,7 @@ const PLAYS: &[(&str, Cast, Script)] = &[
     ("shut for writing", Cast::Connected, |p| {
         p.watch(EDGE);
         p.shutdown(libc::SHUT_WR);
+        p.until_acked();
         p.note("shut");
         p.peer_sends(b"x");
         p.note("data");

@@ -108,7 +108,7 @@ pub use polytcp_proto::config::{
 pub use polytcp_proto::counters::Counters;
 pub use polytcp_proto::host::interface::BadCidr;
 pub use polytcp_proto::host::{
-    Accounting, Cidr, ClosedTotals, ConnectOptions, ConnectionError, ConnectionInfo, LinkState,
+    Accounting, BufferLimits, Cidr, ClosedTotals, ConnectOptions, ConnectionError, ConnectionInfo, LinkState,
     ListenOptions, Protocol, SubflowInfo, SubflowState,
 };
 pub use polytcp_proto::packet::InterfaceId;

@@ -132,6 +132,7 @@ impl Socket {
             protocol: self.protocol,
             v6_only: inner.options.v6_only,
             reuse_port: inner.options.reuse_port(),
+            buffers: inner.options.buffers(),
             backlog,
             defer_accept: inner.options.defer_accept(),
             fast_open: inner.options.fast_open as usize,
@@ -251,6 +252,7 @@ impl Socket {
             protocol: self.protocol,
             nodelay: inner.options.nodelay(),
             congestion_control: inner.options.congestion_control.clone(),
+            buffers: inner.options.buffers(),
             ..ConnectOptions::new(remote)
         };
         let (id, info) = self

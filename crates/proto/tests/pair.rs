@@ -9,7 +9,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use polytcp_netem::LinkConfig;
 use polytcp_proto::config::{Ecn, HostConfig, fastopen};
-use polytcp_proto::host::{ConnectOptions, ListenError, ListenOptions, Piece, Protocol, ReadOutcome};
+use polytcp_proto::host::{
+    BufferLimits, ConnectOptions, ListenError, ListenOptions, Piece, Protocol, ReadOutcome,
+};
 use polytcp_proto::pm::command::{Endpoint, EndpointFlags, PmCommand};
 use support::*;
 
@@ -306,6 +308,45 @@ fn infos_tell_what_went_over_both_paths() {
     assert_eq!((server.bytes_received, server.rcv_nxt), (2_000_000, info.write_seq));
     let ends = world.server.subflow_addrs(ids.1);
     assert_eq!(ends.iter().map(|ends| ends.local.ip()).collect::<Vec<_>>(), [server_ip(0), server_ip(0)]);
+}
+
+#[test]
+fn buffers_that_are_set_bound_what_is_on_the_way() {
+    let size = |bytes| NonZeroU32::new(bytes);
+    for (send, recv) in [(size(40_000), None), (None, size(40_000))] {
+        let mut world = world(9, &[mbit(50, 5)]);
+        let listen = ListenOptions {
+            buffers: BufferLimits { send: None, recv },
+            ..ListenOptions::new("0.0.0.0:80".parse().unwrap())
+        };
+        let listener = world.server.listen(&listen).unwrap();
+        let connect = ConnectOptions {
+            buffers: BufferLimits { send, recv: None },
+            ..ConnectOptions::new((server_ip(0), 80).into())
+        };
+        let ids = world.establish_with(listener, &connect);
+        // Nobody reads.
+        let mut written = 0;
+        world.run_until(secs(2), |world| {
+            let room = world.client.write_room(ids.0).unwrap().min(100_000);
+            if room > 1 {
+                let piece = Piece::Fixed(Bytes::from(vec![7; room]));
+                world.client.write(world.now, ids.0, piece).unwrap();
+                written += room;
+            }
+            false
+        });
+        let arrived = world.server.info(ids.1).unwrap().bytes_readable;
+        let waiting = written - arrived;
+        match (send, recv) {
+            (Some(_), _) => assert!(waiting <= 40_000, "{waiting}"),
+            _ => assert!((20_000..=40_000).contains(&arrived), "{arrived}"),
+        }
+        // What was set stays set.
+        let buffers = BufferLimits { send: size(1_000_000), recv: size(1_000_000) };
+        world.server.set_buffers(ids.1, buffers).unwrap();
+        assert_eq!(world.server.info(ids.1).unwrap().recv_buffer_bytes, 1_000_000);
+    }
 }
 
 #[test]

@@ -14,12 +14,12 @@ mod tcp;
 mod value;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use polytcp::Keepalive;
 use polytcp::raw::{self, ConnectionId, Host, Instant};
+use polytcp::{BufferLimits, Keepalive};
 use rustix::io::Errno;
 
 use self::registry::{Entry, Kind, OnMptcp};
@@ -129,6 +129,14 @@ impl Options {
         (self.defer_accept > 0).then(|| Duration::from_secs(self.defer_accept.into()))
     }
 
+    /// Sizes of the buffers, where they were set. What is told is twice what was asked for; the window is to hold that.
+    pub(crate) fn buffers(&self) -> BufferLimits {
+        let asked = |told: i32| told.unsigned_abs() / 2;
+        let send = self.send_buffer.and_then(|told| NonZeroU32::new(told.unsigned_abs()));
+        let recv = self.recv_buffer.and_then(|told| NonZeroU32::new(asked(told) + asked(told).div_ceil(7)));
+        BufferLimits { send, recv }
+    }
+
     fn keepalive(&self) -> Option<Keepalive> {
         let number = |number| {
             let entry = registry::find(libc::SOL_TCP, number);
@@ -171,6 +179,7 @@ impl Options {
         let ipv4 = host.info(id).is_ok_and(|info| info.remote.is_ipv4());
         let _ = match (level, number) {
             (libc::SOL_SOCKET, libc::SO_LINGER) => host.set_linger(now, id, self.linger()),
+            (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => host.set_buffers(id, self.buffers()),
             (libc::SOL_TCP, libc::TCP_NODELAY) => host.set_nodelay(now, id, self.nodelay()),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE)
             | (libc::SOL_TCP, libc::TCP_KEEPIDLE | libc::TCP_KEEPINTVL | libc::TCP_KEEPCNT) => {

@@ -65,8 +65,14 @@ impl Socket {
                 options.recv_lowat = asked.min(most).max(1);
             }
             libc::SO_BSDCOMPAT => {}
-            libc::SO_SNDBUF => options.send_buffer = Some(buffer_of(number, SNDBUF_MIN)),
-            libc::SO_RCVBUF => options.recv_buffer = Some(buffer_of(number, RCVBUF_MIN)),
+            libc::SO_SNDBUF => {
+                options.send_buffer = Some(buffer_of(number, SNDBUF_MIN));
+                self.put_option(inner, libc::SOL_SOCKET, name);
+            }
+            libc::SO_RCVBUF => {
+                options.recv_buffer = Some(buffer_of(number, RCVBUF_MIN));
+                self.put_option(inner, libc::SOL_SOCKET, name);
+            }
             libc::SO_MAX_PACING_RATE => {
                 options.pacing_rate = match value.first_chunk() {
                     Some(rate) => u64::from_ne_bytes(*rate),

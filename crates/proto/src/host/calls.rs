@@ -2,15 +2,15 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::num::NonZeroU8;
+use core::num::{NonZeroU8, NonZeroU32};
 
 use bytes::Bytes;
 
 use super::ip_counters::{Family, IpEvent, count_ip};
 use super::listener::{Listener, timeouts_within};
 use super::socket::{
-    CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo, ListenError, ListenOptions,
-    ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
+    BufferLimits, CallError, ConnectError, ConnectOptions, ConnectionId, ConnectionInfo, ListenError,
+    ListenOptions, ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
 };
 use super::{FlowRef, FourTuple, Host, Piece};
 use crate::config::Keepalive;
@@ -34,7 +34,8 @@ impl Host {
         if options.protocol == Protocol::Mptcp && !self.config.mptcp.enabled {
             return Err(ConnectError::MptcpDisabled);
         }
-        if options.data.len() > self.config.tcp.send_buffer_max_bytes() as usize {
+        let send_max = options.buffers.send.map_or(self.config.tcp.send_buffer_max_bytes(), NonZeroU32::get);
+        if options.data.len() > send_max as usize {
             return Err(ConnectError::DataTooLong);
         }
         let congestion_control =
@@ -74,7 +75,11 @@ impl Host {
             Protocol::Tcp => None,
         };
         let mode = if local_key.is_some() { Mode::Mptcp } else { Mode::Plain };
-        let mut opening = Opening::active(now, self.initial_number(tuple, now), self.offer(interface, tuple));
+        let mut opening = Opening::active(
+            now,
+            self.initial_number(tuple, now),
+            self.offer_for(interface, tuple, options.buffers),
+        );
         if let Some(syn) = self.fast_open_syn(now, remote.ip(), &options.data) {
             opening.set_fast_open(syn);
         }
@@ -88,6 +93,7 @@ impl Host {
         };
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
         let mut connection = Connection::new(&ctx, &new);
+        connection.set_buffers(options.buffers);
         connection.set_nodelay(options.nodelay);
         connection.first_data = options.data.clone();
         let subflow = connection.open_first(opening, interface);
@@ -143,6 +149,7 @@ impl Host {
             fast_open_max: options.fast_open,
             v6_only: options.v6_only,
             reuse_port: options.reuse_port,
+            buffers: options.buffers,
             ..Listener::new(generation, local, options.protocol)
         });
         let index = match self.listeners.iter().position(Option::is_none) {
@@ -372,6 +379,17 @@ impl Host {
         let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
         connection.set_nodelay(on);
         self.touch(now, id);
+        Ok(())
+    }
+
+    /// Fixes the sizes of the buffers from now on (`SO_SNDBUF`, `SO_RCVBUF`); `None` leaves one as it is. A receive buffer that
+    /// becomes smaller does so as far as the peer has not been promised more.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_buffers(&mut self, id: ConnectionId, buffers: BufferLimits) -> Result<(), CallError> {
+        let tenant = self.tenant_mut(id).ok_or(CallError::NotFound)?;
+        tenant.connection.set_buffers(buffers);
         Ok(())
     }
 

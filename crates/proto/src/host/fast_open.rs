@@ -16,7 +16,7 @@ use super::passive::{Arrival, Purpose};
 use super::third_ack::acked_key;
 use super::{ConnectionId, Event, FlowRef, FourTuple, Host, ListenerId};
 use crate::config::fastopen;
-use crate::host::socket::ConnectionError;
+use crate::host::socket::{BufferLimits, ConnectionError};
 use crate::mptcp::capable::understood_capable;
 use crate::mptcp::connection::{Connection, Ctx, FastOpenOutcome, NewConnection, Role};
 use crate::mptcp::hook::Mode;
@@ -148,6 +148,8 @@ impl Host {
             Purpose::Join(_) | Purpose::Made { .. } => return None,
         };
         let agreed = opening.take_syn_data(now, syn.payload.len() as u32, syn.window)?;
+        let buffers =
+            self.listener_mut(listener).map_or(BufferLimits::default(), |listener| listener.buffers);
         let segment_bytes_max = self.segment_bytes_max(interface);
         let new = NewConnection {
             role: Role::Server,
@@ -158,7 +160,8 @@ impl Host {
             remote: tuple.remote(),
         };
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
-        let connection = Connection::new(&ctx, &new);
+        let mut connection = Connection::new(&ctx, &new);
+        connection.set_buffers(buffers);
         let id = self.insert_connection(connection);
         if let Some(key) = key {
             self.tokens.insert(key.token(), id);

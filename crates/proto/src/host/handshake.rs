@@ -1,6 +1,8 @@
 //! What the handshakes of the host begin with, ours and those that peers began: options, numbers and keys.
 
+use super::socket::BufferLimits;
 use super::{FourTuple, Host, emit};
+use crate::config::window_within;
 use crate::mptcp::key::Key;
 use crate::packet::InterfaceId;
 use crate::seq::SeqNum;
@@ -33,6 +35,14 @@ impl Host {
             sack: tcp.sack,
             timestamps: tcp.timestamps,
         }
+    }
+
+    /// The same for a connection whose buffers are set.
+    pub(super) fn offer_for(&self, interface: InterfaceId, tuple: FourTuple, buffers: BufferLimits) -> Offer {
+        let offer = self.offer(interface, tuple);
+        let Some(recv) = buffers.recv else { return offer };
+        let window_bytes = window_within(recv.get());
+        Offer { window_scale: offer.window_scale.max(window_scale_for(window_bytes)), window_bytes, ..offer }
     }
 
     /// The initial sequence number of a new flow (RFC 6528).

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
 use super::four_tuple::FourTuple;
-use super::socket::Protocol;
+use super::socket::{BufferLimits, Protocol};
 use super::{Host, ListenerId};
 use crate::config::SynCookies;
 use crate::tcp::opening::INITIAL_RTO;
@@ -19,6 +19,7 @@ pub(super) struct Listener {
     pub(super) local: SocketAddr,
     pub(super) v6_only: bool,
     pub(super) reuse_port: bool,
+    pub(super) buffers: BufferLimits,
     pub(super) protocol: Protocol,
     /// It belongs to an endpoint with a port.
     pub(super) takes_only_joins: bool,
@@ -41,6 +42,7 @@ impl Listener {
             local,
             v6_only: false,
             reuse_port: false,
+            buffers: BufferLimits::default(),
             protocol,
             takes_only_joins: false,
             backlog: 0,

@@ -80,7 +80,7 @@ impl Host {
         };
         let mptcp = found.protocol == Protocol::Mptcp && self.config.mptcp.enabled;
         let (half_open, backlog, is_full) = (found.half_open, found.backlog, found.is_full());
-        let takes_only_joins = found.takes_only_joins;
+        let (takes_only_joins, buffers) = (found.takes_only_joins, found.buffers);
         let admission = self.admission(half_open, backlog, is_full);
         if matches!(admission, Admission::Drop) {
             self.counters.listen_drops += 1;
@@ -130,7 +130,7 @@ impl Host {
             self.send_cookie(now, arrival, iss, &purpose, segment);
             return;
         }
-        let offer = self.offer(interface, tuple);
+        let offer = self.offer_for(interface, tuple, buffers);
         let fast_open = match &purpose {
             Purpose::Join(_) | Purpose::Made { .. } => FastOpenVerdict::Ignore,
             Purpose::Plain | Purpose::Capable(_) => self.judge_fast_open(tuple, listener, segment),

@@ -1,6 +1,7 @@
 //! The socket calls' vocabulary: ids, options, outcomes and what a connection tells of itself.
 
 use core::net::SocketAddr;
+use core::num::NonZeroU32;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -48,6 +49,8 @@ pub struct ConnectOptions {
     pub nodelay: bool,
     /// Congestion control of this connection's flows; default the host's.
     pub congestion_control: Option<String>,
+    /// Sizes of its buffers. Default: the host's.
+    pub buffers: BufferLimits,
     /// What the application has to say first, as with `MSG_FASTOPEN`: what fits goes on the SYN if the
     /// peer is known to take it ([`crate::config::TcpConfig::fastopen`], RFC 7413), the rest after the
     /// handshake. A SYN may reach the peer's application twice, so only data that may be said twice
@@ -64,9 +67,21 @@ impl ConnectOptions {
             protocol: Protocol::Mptcp,
             nodelay: false,
             congestion_control: None,
+            buffers: BufferLimits::default(),
             data: Bytes::new(),
         }
     }
+}
+
+/// Buffers of fixed sizes, in bytes as in [`crate::config::TcpConfig::send_buffer_bytes`] and
+/// [`crate::config::TcpConfig::recv_buffer_bytes`] (`SO_SNDBUF`, `SO_RCVBUF`). `None` is as the host has it: it grows with use,
+/// unless the host's configuration fixes it. The first window promises at least what the handshake said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BufferLimits {
+    /// Accepted from the application and not acknowledged.
+    pub send: Option<NonZeroU32>,
+    /// Held for the application, and promised to the peer.
+    pub recv: Option<NonZeroU32>,
 }
 
 /// What `listen` needs to know.
@@ -81,6 +96,8 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// MPTCP (which accepts plain TCP clients as well) or TCP only.
     pub protocol: Protocol,
+    /// Sizes of the buffers of its connections. Default: the host's.
+    pub buffers: BufferLimits,
     /// Connections that may wait for `accept`; capped by [`crate::config::TcpConfig::backlog_max`].
     pub backlog: usize,
     /// Wait so long for the peer's first data before a connection is made (`TCP_DEFER_ACCEPT`): third ACKs
@@ -104,6 +121,7 @@ impl ListenOptions {
             v6_only: false,
             reuse_port: false,
             protocol: Protocol::Mptcp,
+            buffers: BufferLimits::default(),
             backlog: 128,
             defer_accept: None,
             fast_open: 0,

@@ -3,6 +3,7 @@
 use polytcp_wire::mptcp::{Capable, CapableFlags, CapableForm, MptcpOption};
 
 use super::passive::{Acked, Arrival, HalfOpen, Purpose};
+use super::socket::BufferLimits;
 use super::{Event, FlowRef, FourTuple, Host};
 use crate::mptcp::capable::understood_capable;
 use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
@@ -124,6 +125,8 @@ impl Host {
             self.counters.mp_capable_fallback_ack += 1;
         }
         let local_key = keys.map(|(local, _)| local).filter(|_| remote.is_some());
+        let buffers =
+            self.listener_mut(listener_id).map_or(BufferLimits::default(), |listener| listener.buffers);
         let segment_bytes_max = self.segment_bytes_max(interface);
         let new = NewConnection {
             role: Role::Server,
@@ -134,7 +137,8 @@ impl Host {
             remote: tuple.remote(),
         };
         let ctx = Ctx { now, config: &self.config, counters: &mut self.counters };
-        let connection = Connection::new(&ctx, &new);
+        let mut connection = Connection::new(&ctx, &new);
+        connection.set_buffers(buffers);
         let id = self.insert_connection(connection);
         if let Some(key) = local_key {
             self.tokens.insert(key.token(), id);

@@ -136,6 +136,13 @@ impl DataRecv {
         self.limit_bytes
     }
 
+    /// Lets `limit_bytes` be held, or as much as is held and promised, if that is more.
+    pub fn set_limit(&mut self, limit_bytes: u32) {
+        let promised = self.adv.saturating_since(self.nxt);
+        let needed = u32::try_from(promised).unwrap_or(u32::MAX).saturating_add(self.held_bytes() as u32);
+        self.limit_bytes = limit_bytes.max(needed);
+    }
+
     /// Lets `limit_bytes` be held, if that is more than before: what was promised is never taken back.
     pub fn raise_limit(&mut self, limit_bytes: u32) {
         self.limit_bytes = self.limit_bytes.max(limit_bytes);

@@ -107,6 +107,11 @@ impl SendBuffer {
         self.limit_bytes = self.limit_bytes.max(limit_bytes);
     }
 
+    /// Lets `limit_bytes` be accepted and not acknowledged; what was accepted beyond that stays.
+    pub fn set_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// How many octets may be accepted and not acknowledged.
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes

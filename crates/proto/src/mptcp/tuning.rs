@@ -11,6 +11,7 @@ use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::BLOCK_OVERHEAD_BYTES;
 use super::subflow::{Subflow, SubflowFlow};
 use crate::config::TcpConfig;
+use crate::host::socket::BufferLimits;
 use crate::tcp::opening::Agreed;
 use crate::time::{Duration, Instant, nanos};
 
@@ -36,6 +37,15 @@ impl Tuning {
             send_max: config.send_buffer_max_bytes() as usize,
             recv_max: config.recv_buffer_max_bytes(),
             reading: ReadRate::default(),
+        }
+    }
+
+    fn set(&mut self, limits: BufferLimits) {
+        if let Some(send) = limits.send {
+            self.send_max = send.get() as usize;
+        }
+        if let Some(recv) = limits.recv {
+            self.recv_max = recv.get();
         }
     }
 
@@ -98,6 +108,17 @@ impl ReadRate {
 }
 
 impl Connection {
+    /// Fixes the sizes of its buffers.
+    pub(crate) fn set_buffers(&mut self, limits: BufferLimits) {
+        self.tuning.set(limits);
+        if let Some(send) = limits.send {
+            self.data.snd.buffer.set_limit(send.get() as usize);
+        }
+        if let Some(recv) = limits.recv {
+            self.data.rcv.set_limit(recv.get());
+        }
+    }
+
     /// The application read `bytes`: the receive buffer grows if a sender could need more by now.
     pub(super) fn tune_recv_buffer(&mut self, ctx: &Ctx<'_>, bytes: usize) {
         let Self { tuning, data, subflows, .. } = self;

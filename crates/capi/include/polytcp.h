@@ -5,8 +5,8 @@
  * thread at any time. What differs from Linux on purpose is listed in docs/differences.md of the project.
  *
  * Descriptors are small numbers that the kernel gives to nothing else. Every call takes descriptors of the kernel's too, and
- * passes them on to the call of the kernel, so that both kinds can be mixed, in pt_poll() and pt_select() as well. The kernel's
- * own calls know nothing of the library's descriptors: neither dup(), epoll, sendfile() nor stdio work on them, and a child
+ * passes them on to the call of the kernel, so that both kinds can be mixed, in pt_poll(), pt_select() and pt_epoll_wait() as well. The kernel's
+ * own calls know nothing of the library's descriptors: neither dup(), sendfile() nor stdio work on them, and a child
  * that was forked must not use them.
  *
  * Null pointers are answered with EFAULT where Linux does; other wrong pointers are not found out. An error within the library
@@ -24,6 +24,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -300,6 +301,35 @@ int pt_poll(struct pollfd *fds, nfds_t count, int timeout);
  * Returns how many bits are set, or -1 and errno, as select(2).
  */
 int pt_select(int count, fd_set *read, fd_set *write, fd_set *except, struct timeval *timeout);
+
+/**
+ * epoll_create(2): epoll_create1(2) without flags. size says nothing but has to be positive.
+ *
+ * Returns a descriptor, or -1 and errno, as epoll_create(2).
+ */
+int pt_epoll_create(int size);
+
+/**
+ * epoll_create1(2): an instance that watches the library's descriptors, of one stack or several, and the kernel's together.
+ *
+ * Returns a descriptor, or -1 and errno, as epoll_create1(2).
+ */
+int pt_epoll_create1(int flags);
+
+/**
+ * epoll_ctl(2). An instance of pt_epoll_create1() that another one watches tells of the kernel's descriptors only.
+ *
+ * Returns 0, or -1 and errno, as epoll_ctl(2).
+ */
+int pt_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+
+/**
+ * epoll_wait(2). timeout is in milliseconds; a negative one waits for ever. Signals end the wait with EINTR only where the
+ * instance watches descriptors of the kernel's.
+ *
+ * Returns how many events there are, or -1 and errno, as epoll_wait(2).
+ */
+int pt_epoll_wait(int epfd, struct epoll_event *events, int count, int timeout);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -10,7 +10,7 @@
  *
  *     POLYTCP_CONFIG='tun poly0 10.0.1.2/24; tun poly1 10.0.2.2/24; endpoint add 10.0.2.2 subflow; mptcpize' program
  *
- * What is not mapped works on descriptors of the kernel only: dup() and its kin, ppoll(), pselect(), epoll, sendfile(),
+ * What is not mapped works on descriptors of the kernel only: dup() and its kin, ppoll(), pselect(), epoll_pwait(), sendfile(),
  * splice(), sendmmsg(), recvmmsg(), and stdio on a socket. */
 
 #ifndef POLYTCP_BSD_H
@@ -24,6 +24,7 @@
 /* The headers that declare these calls, and no others: netinet/tcp.h for instance cannot be had beside linux/tcp.h. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -59,6 +60,10 @@
 #undef fcntl
 #undef poll
 #undef select
+#undef epoll_create
+#undef epoll_create1
+#undef epoll_ctl
+#undef epoll_wait
 
 #define socket pt_socket
 #define bind pt_bind
@@ -86,5 +91,9 @@
 #define fcntl pt_fcntl
 #define poll pt_poll
 #define select pt_select
+#define epoll_create pt_epoll_create
+#define epoll_create1 pt_epoll_create1
+#define epoll_ctl pt_epoll_ctl
+#define epoll_wait pt_epoll_wait
 
 #endif /* POLYTCP_BSD_H */

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::boundary::{answer, of_kernel};
 use crate::descriptors::{self, Descriptor};
+use crate::epoll;
 use crate::memory;
 
 /// What no option's value is longer than, whatever room there is for it.
@@ -46,6 +47,7 @@ pub extern "C" fn pt_close(fd: c_int) -> c_int {
             drop(descriptor);
             Ok(0)
         }
+        None if epoll::close(fd) => Ok(0),
         // SAFETY: it takes a number, which is none of ours.
         None => of_kernel(unsafe { libc::close(fd) }),
     })

@@ -10,7 +10,7 @@
 //! - `stack`: `pt_stack`, the default stack, and what happens at the end of the process. `config`: its text.
 //! - `descriptors`: the numbers, and whose they are.
 //! - `boundary`: results as C has them, and panics, which end here. `memory`: the caller's pointers. `address`: `struct sockaddr`.
-//! - `opening`, `transfer`, `control`: the calls on one socket. `wait`: `poll` and `select`. `bell`: wake-ups as a descriptor.
+//! - `opening`, `transfer`, `control`: the calls on one socket. `wait`: `poll` and `select`. `epoll`. `bell`: wake-ups as a descriptor.
 #![allow(unreachable_pub, reason = "the linker and cbindgen look for `pub`, whichever module it is in")]
 
 mod address;
@@ -30,3 +30,5 @@ mod transfer;
 mod control;
 
 mod wait;
+
+mod epoll;

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::boundary::answer;
 use crate::config::{AskedForTcp, Config, TunDevice, TunSpec};
 use crate::descriptors;
+use crate::epoll;
 use crate::memory;
 
 /// A Multipath TCP host of its own: its addresses, devices and connections, none of which the kernel knows.
@@ -115,6 +116,7 @@ impl Net {
 
     /// Closes what is open and waits until the devices are given back; false where that took too long.
     fn end(self: Arc<Self>) -> bool {
+        epoll::forget(&self);
         for descriptor in descriptors::remove_all(&self) {
             // A call that another thread makes on it ends now; the socket is closed after it.
             if Arc::strong_count(&descriptor) > 1 {

@@ -104,7 +104,7 @@ impl Sorted {
 }
 
 /// `poll(2)`, whose milliseconds are rounded up.
-fn poll_kernel(entries: &mut [pollfd], timeout: Option<Duration>) -> Result<c_int, Errno> {
+pub(crate) fn poll_kernel(entries: &mut [pollfd], timeout: Option<Duration>) -> Result<c_int, Errno> {
     let millis = match timeout {
         None => -1,
         Some(timeout) => c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX),

@@ -228,7 +228,8 @@ static void serve(void)
     struct pollfd entries[3];
     socklen_t len = sizeof name;
     char text[16];
-    int one = 1, listener, fd;
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = 11 }, events[4];
+    int one = 1, pipes[2], epfd, listener, fd;
 
     listener = pt_socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
     CHECK(listener >= 0);
@@ -247,7 +248,28 @@ static void serve(void)
     fd = pt_accept4(listener, (struct sockaddr *)&name, &len, SOCK_CLOEXEC);
     CHECK(fd >= 0 && len == sizeof name && name.sin_family == AF_INET);
     CHECK(ntohl(name.sin_addr.s_addr) == 0x0a000001);
-    CHECK(pt_recv(fd, text, 8, MSG_WAITALL) == 8 && memcmp(text, "question", 8) == 0);
+    /* What is said later is waited for: by the stack alone, and beside a pipe, which is told as well. */
+    epfd = pt_epoll_create1(EPOLL_CLOEXEC);
+    CHECK(epfd >= 0 && pipe(pipes) == 0);
+    CHECK(pt_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) == 0);
+    FAILS(pt_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event), EEXIST);
+    FAILS(pt_epoll_ctl(epfd, EPOLL_CTL_MOD, listener, &event), ENOENT);
+    CHECK(pt_epoll_wait(epfd, events, 4, 60000) == 1);
+    CHECK(events[0].events == EPOLLIN && events[0].data.u64 == 11);
+    CHECK(pt_recv(fd, text, 4, MSG_WAITALL) == 4 && memcmp(text, "ques", 4) == 0);
+    event.data.u64 = 12;
+    CHECK(pt_epoll_ctl(epfd, EPOLL_CTL_ADD, pipes[0], &event) == 0);
+    CHECK(pt_epoll_wait(epfd, events, 4, 60000) == 1 && events[0].data.u64 == 11);
+    CHECK(write(pipes[1], "x", 1) == 1);
+    CHECK(pt_epoll_wait(epfd, events, 4, 60000) == 2 && events[0].data.u64 + events[1].data.u64 == 23);
+    CHECK(pt_epoll_wait(epfd, events, 1, 0) == 1);
+    event.data.u64 = events[0].data.u64;
+    CHECK(pt_epoll_wait(epfd, events, 1, 0) == 1 && events[0].data.u64 != event.data.u64);
+    CHECK(pt_recv(fd, text + 4, 4, MSG_WAITALL) == 4 && memcmp(text, "question", 8) == 0);
+    CHECK(pt_epoll_wait(epfd, events, 4, 60000) == 1 && events[0].data.u64 == 12);
+    CHECK(pt_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0);
+    CHECK(pt_close(epfd) == 0 && close(pipes[0]) == 0 && close(pipes[1]) == 0);
+    FAILS(pt_close(epfd), EBADF);
     CHECK(pt_write(fd, "answer", 6) == 6);
     CHECK(pt_close(fd) == 0 && pt_close(listener) == 0);
 }

@@ -83,10 +83,10 @@ extern "C" {
  *         As "ip mptcp limits set", 0 to 8. Default 2 and 0.
  *     net.mptcp.enabled = 0|1
  *         1, the default: sockets may be MPTCP. 0: IPPROTO_MPTCP is refused with ENOPROTOOPT.
- *     net.mptcp.checksum_enabled = 0|1
- *     net.mptcp.allow_join_initial_addr_port = 0|1
  *     net.ipv4.tcp_congestion_control = NAME
- *         As the sysctls of Linux, with their defaults: 0, 1 and cubic; balia, bbr, lia, olia and reno are there too.
+ *         Default cubic; balia, bbr, lia, olia and reno are there too.
+ *     net.ipv4.tcp_rmem = BYTES BYTES BYTES, and all others of docs/sysctls.md of the project
+ *         As the sysctls of Linux of these names.
  *     compat extended|linux
  *         Which options an MPTCP socket takes: all that mean something, the default; or those of Linux 6.18, with its errors.
  *     mptcpize

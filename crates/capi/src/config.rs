@@ -5,7 +5,7 @@ use std::str::{FromStr, SplitWhitespace};
 use std::time::Duration;
 
 use polytcp::pm::{AddressId, Endpoint, EndpointFlags};
-use polytcp::{Cidr, HostConfig, raw};
+use polytcp::{Cidr, HostConfig, sysctl};
 use polytcp_posix::Compat;
 
 /// How long the end of a stack waits for what was written: what a path that works has not delivered by then is rare, and a
@@ -57,20 +57,8 @@ impl FromStr for Config {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut config = Self {
-            tuns: Vec::new(),
-            endpoints: Vec::new(),
-            host: HostConfig::default(),
-            compat: Compat::Extended,
-            tcp: AskedForTcp::GetsTcp,
-            linger: LINGER_DEFAULT,
-        };
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default();
-            for setting in line.split(';').map(str::trim).filter(|setting| !setting.is_empty()) {
-                config.set(setting).map_err(|fault| format!("`{setting}`: {fault}"))?;
-            }
-        }
+        let mut config = Self::default();
+        settings(text, |setting| config.set(setting))?;
         if config.tuns.is_empty() {
             return Err("no device: add `tun NAME ADDRESS/PREFIX`".to_owned());
         }
@@ -78,10 +66,35 @@ impl FromStr for Config {
     }
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tuns: Vec::new(),
+            endpoints: Vec::new(),
+            host: HostConfig::default(),
+            compat: Compat::Extended,
+            tcp: AskedForTcp::GetsTcp,
+            linger: LINGER_DEFAULT,
+        }
+    }
+}
+
+/// Gives each setting of a text to `set`; what it says of one that is wrong is told with its name.
+pub(crate) fn settings(text: &str, mut set: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        for setting in line.split(';').map(str::trim).filter(|setting| !setting.is_empty()) {
+            set(setting).map_err(|fault| format!("`{setting}`: {fault}"))?;
+        }
+    }
+    Ok(())
+}
+
 impl Config {
-    fn set(&mut self, setting: &str) -> Result<(), String> {
+    /// Takes one setting.
+    pub(crate) fn set(&mut self, setting: &str) -> Result<(), String> {
         if let Some((name, value)) = setting.split_once('=') {
-            return self.set_sysctl(name.trim(), value.trim());
+            return sysctl::set(&mut self.host, name, value).map_err(|fault| fault.to_string());
         }
         let mut words = setting.split_whitespace();
         let key = words.next().unwrap_or_default();
@@ -95,10 +108,18 @@ impl Config {
                 return Ok(());
             }
             "endpoint" => {
-                self.endpoints.push(parse_endpoint(words)?);
+                expect(&mut words, "add")?;
+                self.endpoints.push(parse_endpoint(&words.collect::<Vec<_>>())?);
                 return Ok(());
             }
-            "limits" => return self.set_limits(words),
+            "limits" => {
+                expect(&mut words, "set")?;
+                let mptcp = &mut self.host.mptcp;
+                return parse_limits(&words.collect::<Vec<_>>(), |name, value| match name {
+                    "subflows" => mptcp.subflows = value,
+                    _ => mptcp.add_addr_accepted = value,
+                });
+            }
             "compat" => {
                 self.compat = match words.next() {
                     Some("linux") => Compat::Linux,
@@ -116,51 +137,24 @@ impl Config {
         }
         end(words)
     }
+}
 
-    fn set_limits(&mut self, mut words: SplitWhitespace<'_>) -> Result<(), String> {
-        expect(&mut words, "set")?;
-        while let Some(key) = words.next() {
-            let limit = match key {
-                // `ip` takes both.
-                "subflow" | "subflows" => &mut self.host.mptcp.subflows,
-                "add_addr_accepted" => &mut self.host.mptcp.add_addr_accepted,
-                _ => return Err(format!("`{key}` is none of subflows and add_addr_accepted")),
-            };
-            *limit = number(words.next(), key)?;
-            if *limit > LIMIT_MAX {
-                return Err(format!("{key} goes from 0 to {LIMIT_MAX}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn set_sysctl(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let switch = || match value {
-            "0" => Ok(false),
-            "1" => Ok(true),
-            _ => Err(format!("`{value}` is neither 0 nor 1")),
+/// `[subflows N] [add_addr_accepted N]`; each is given to `set` with its name.
+pub(crate) fn parse_limits(words: &[&str], mut set: impl FnMut(&str, u32)) -> Result<(), String> {
+    for pair in words.chunks(2) {
+        let name = match pair[0] {
+            // `ip` takes both.
+            "subflow" | "subflows" => "subflows",
+            "add_addr_accepted" => "add_addr_accepted",
+            other => return Err(format!("`{other}` is none of subflows and add_addr_accepted")),
         };
-        let HostConfig { tcp, mptcp, .. } = &mut self.host;
-        match name {
-            "net.mptcp.enabled" => mptcp.enabled = switch()?,
-            "net.mptcp.checksum_enabled" => mptcp.checksum_enabled = switch()?,
-            "net.mptcp.allow_join_initial_addr_port" => mptcp.allow_join_initial_addr_port = switch()?,
-            "net.ipv4.tcp_congestion_control" => {
-                if !raw::CONGESTION_CONTROLS.contains(&value) {
-                    let known = raw::CONGESTION_CONTROLS.join(", ");
-                    return Err(format!("`{value}` is none of {known}"));
-                }
-                tcp.congestion_control = value.to_owned();
-            }
-            _ => {
-                return Err(format!(
-                    "`{name}` is none of net.mptcp.enabled, net.mptcp.checksum_enabled, \
-                     net.mptcp.allow_join_initial_addr_port and net.ipv4.tcp_congestion_control"
-                ));
-            }
+        let value = number(pair.get(1).copied(), name)?;
+        if value > LIMIT_MAX {
+            return Err(format!("{name} goes from 0 to {LIMIT_MAX}"));
         }
-        Ok(())
+        set(name, value);
     }
+    Ok(())
 }
 
 /// `NAME|fd:NUMBER ADDRESS/PREFIX... [mtu OCTETS]`.
@@ -189,12 +183,12 @@ fn parse_tun(mut words: SplitWhitespace<'_>) -> Result<TunSpec, String> {
     }
 }
 
-/// As `ip mptcp endpoint`: `add ADDRESS [port N] [id N] [FLAG...]`.
-fn parse_endpoint(mut words: SplitWhitespace<'_>) -> Result<Endpoint, String> {
-    expect(&mut words, "add")?;
-    let address = words.next().ok_or("expected an address")?;
+/// As `ip mptcp endpoint add`: `ADDRESS [port N] [id N] [FLAG...]`.
+pub(crate) fn parse_endpoint(words: &[&str]) -> Result<Endpoint, String> {
+    let (address, words) = words.split_first().ok_or("expected an address")?;
     let address = address.parse().map_err(|_| format!("`{address}` is not a numeric address"))?;
     let mut endpoint = Endpoint::new(address, EndpointFlags::NONE);
+    let mut words = words.iter().copied();
     while let Some(word) = words.next() {
         match word {
             "port" => endpoint.port = Some(number(words.next(), "port")?),
@@ -217,7 +211,7 @@ fn end(mut words: SplitWhitespace<'_>) -> Result<(), String> {
     words.next().map_or(Ok(()), |word| Err(format!("`{word}` is one word too many")))
 }
 
-fn number<T: FromStr<Err: Display>>(word: Option<&str>, what: &str) -> Result<T, String> {
+pub(crate) fn number<T: FromStr<Err: Display>>(word: Option<&str>, what: &str) -> Result<T, String> {
     let word = word.ok_or_else(|| format!("expected a number after `{what}`"))?;
     word.parse().map_err(|fault| format!("{what} `{word}`: {fault}"))
 }
@@ -270,8 +264,8 @@ mod tests {
             ("compat windows", "linux or extended"),
             ("mptcpize on", "`on` is one word too many"),
             ("linger soon", "seconds `soon`"),
-            ("net.mptcp.enabled = yes", "`yes` is neither 0 nor 1"),
-            ("net.mptcp.enable = 1", "`net.mptcp.enable` is none of"),
+            ("net.mptcp.enabled = yes", "net.mptcp.enabled: `yes` is not 0 or 1"),
+            ("net.mptcp.enable = 1", "unknown sysctl `net.mptcp.enable`"),
             ("net.ipv4.tcp_congestion_control = vegas", "cubic"),
             ("turbo", "`turbo` is none of tun"),
         ];

@@ -5,7 +5,8 @@
 //! below 1024 only), and the close-on-exec flag is the kernel's own. What it costs is one descriptor for each socket, which a
 //! socket of the kernel would cost too.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use polytcp_posix::Fd;
@@ -21,13 +22,13 @@ pub(crate) struct Descriptor {
     /// Its number in the table of `net`.
     pub(crate) fd: Fd,
     pub(crate) family: Family,
-    number: OwnedFd,
+    number: RawFd,
 }
 
 impl Descriptor {
     /// The number that the program knows.
     pub(crate) fn number(&self) -> RawFd {
-        self.number.as_raw_fd()
+        self.number
     }
 }
 
@@ -35,7 +36,21 @@ impl Drop for Descriptor {
     fn drop(&mut self) {
         // It is in the table: nobody else closes it.
         let _ = self.net.sockets.close(self.fd);
+        // A program may have closed the number by the kernel's call and got it for something else since, which it would
+        // write to for the last time after this.
+        if !IS_PROCESS_ENDING.load(Ordering::Relaxed) {
+            // SAFETY: it takes a number. Where it is closed already the kernel says so.
+            unsafe { libc::close(self.number) };
+        }
     }
+}
+
+/// From now on numbers are left to the kernel, which closes them.
+static IS_PROCESS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// See [`IS_PROCESS_ENDING`].
+pub(crate) fn leave_numbers_to_the_kernel() {
+    IS_PROCESS_ENDING.store(true, Ordering::Relaxed);
 }
 
 /// All open sockets, each at its number.
@@ -59,7 +74,7 @@ pub(crate) fn open(net: &Arc<Net>, fd: Fd, family: Family, flags: i32) -> Result
     let number = eventfd(0, cloexec).inspect_err(|_| {
         let _ = net.sockets.close(fd);
     })?;
-    let descriptor = Descriptor { net: Arc::clone(net), fd, family, number };
+    let descriptor = Descriptor { net: Arc::clone(net), fd, family, number: number.into_raw_fd() };
     let number = descriptor.number();
     let at = usize::try_from(number).map_err(|_| Errno::MFILE)?;
     let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
@@ -75,6 +90,12 @@ pub(crate) fn open(net: &Arc<Net>, fd: Fd, family: Family, flags: i32) -> Result
 pub(crate) fn remove(number: RawFd) -> Option<Arc<Descriptor>> {
     let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
     usize::try_from(number).ok().and_then(|at| table.get_mut(at)).and_then(Option::take)
+}
+
+/// All sockets of a stack, by number.
+pub(crate) fn of_net(net: &Arc<Net>) -> Vec<Arc<Descriptor>> {
+    let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    table.iter().flatten().filter(|descriptor| Arc::ptr_eq(&descriptor.net, net)).map(Arc::clone).collect()
 }
 
 /// Takes all sockets of a stack out.

@@ -32,3 +32,5 @@ mod control;
 mod wait;
 
 mod epoll;
+
+mod packetdrill;

@@ -6,9 +6,9 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use polytcp::Stack;
 use polytcp::io::{Tun, TunConfig};
 use polytcp::pm::PmCommand;
+use polytcp::{Stack, StackBuilder};
 use polytcp_posix::Sockets;
 use rustix::io::Errno;
 
@@ -82,14 +82,21 @@ impl Refusal {
 
 impl Net {
     fn start(text: &str) -> Result<Arc<Self>, Refusal> {
-        let Config { tuns, endpoints, host, compat, tcp, linger } = text.parse().map_err(Refusal::invalid)?;
-        let mut builder = Stack::builder().config(host).linger(linger);
+        let config: Config = text.parse().map_err(Refusal::invalid)?;
+        let mut builder = Stack::builder();
         let mut devices = Vec::new();
-        for spec in &tuns {
+        for spec in &config.tuns {
             let tun = Arc::new(open_tun(spec).map_err(|error| Refusal::of(&error))?);
             devices.push(Arc::downgrade(&tun));
             builder = builder.device(tun, &spec.addresses);
         }
+        Self::run(builder, devices, config)
+    }
+
+    /// Starts a stack that has its devices already.
+    fn run(builder: StackBuilder, devices: Vec<Weak<Tun>>, config: Config) -> Result<Arc<Self>, Refusal> {
+        let Config { tuns: _, endpoints, host, compat, tcp, linger } = config;
+        let builder = builder.config(host).linger(linger);
         let stack = builder.start().map_err(|error| Refusal::of(&error))?;
         for endpoint in endpoints {
             stack
@@ -98,6 +105,16 @@ impl Net {
         }
         let sockets = Sockets::with_compat(stack, compat);
         Ok(Arc::new(Self { sockets, tcp, devices, linger, process: std::process::id() }))
+    }
+
+    /// Makes the default stack of the process, which has none yet, with devices that are the caller's matter.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub(crate) fn make_default(builder: StackBuilder, config: Config) -> Result<Arc<Self>, String> {
+        let net = Self::run(builder, Vec::new(), config).map_err(|refusal| refusal.text)?;
+        Arc::clone(&net).add(&mut stacks());
+        Ok(net)
     }
 
     fn add(self: Arc<Self>, stacks: &mut Stacks) -> *mut pt_stack {
@@ -192,6 +209,7 @@ pub(crate) fn default() -> Result<Arc<Net>, Errno> {
 
 extern "C" fn end_all() {
     let end = || {
+        descriptors::leave_numbers_to_the_kernel();
         let ended = {
             let stacks = &mut *stacks();
             stacks.default = None;
@@ -225,10 +243,10 @@ extern "C" fn end_all() {
 ///         As "ip mptcp limits set", 0 to 8. Default 2 and 0.
 ///     net.mptcp.enabled = 0|1
 ///         1, the default: sockets may be MPTCP. 0: IPPROTO_MPTCP is refused with ENOPROTOOPT.
-///     net.mptcp.checksum_enabled = 0|1
-///     net.mptcp.allow_join_initial_addr_port = 0|1
 ///     net.ipv4.tcp_congestion_control = NAME
-///         As the sysctls of Linux, with their defaults: 0, 1 and cubic; balia, bbr, lia, olia and reno are there too.
+///         Default cubic; balia, bbr, lia, olia and reno are there too.
+///     net.ipv4.tcp_rmem = BYTES BYTES BYTES, and all others of docs/sysctls.md of the project
+///         As the sysctls of Linux of these names.
 ///     compat extended|linux
 ///         Which options an MPTCP socket takes: all that mean something, the default; or those of Linux 6.18, with its errors.
 ///     mptcpize

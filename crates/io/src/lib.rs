@@ -43,5 +43,7 @@ pub use polytcp_netem::{
     CodelConfig, GilbertElliott, LinkConfig, LinkStats, Order, QueueDiscipline, Ratio, Trace, TraceStep,
     middlebox,
 };
+/// Packets as a [`Device`] takes and gives them.
+pub use polytcp_proto::packet;
 pub use rx_pool::RxPool;
 pub use tun::{Offload, Tun, TunConfig};

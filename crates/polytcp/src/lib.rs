@@ -115,6 +115,7 @@ pub use polytcp_proto::packet::InterfaceId;
 /// Commands to the path manager, its replies and its events.
 pub use polytcp_proto::pm::command as pm;
 pub use polytcp_proto::pm::command::EndpointFlags;
+pub use polytcp_proto::sysctl;
 
 /// The README's example, compiled and run with the doc tests.
 #[cfg(all(doctest, feature = "tokio"))]

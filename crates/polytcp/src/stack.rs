@@ -11,6 +11,7 @@ use polytcp_io::monotonic_now;
 use polytcp_proto::counters::Counters;
 use polytcp_proto::host::{Accounting, Cidr, LinkState};
 use polytcp_proto::pm::command::{PmCommand, PmError, PmReply};
+use polytcp_proto::sysctl::SysctlError;
 
 use crate::builder::StackBuilder;
 use crate::drive::Leadership;
@@ -123,6 +124,23 @@ impl Stack {
     /// What the path manager says, with Linux's error number.
     pub fn command(&self, command: &PmCommand) -> Result<PmReply, PmError> {
         self.shared().call(|core, now| core.host.command(now, command))
+    }
+
+    /// Sets one of Linux's sysctls, such as `net.ipv4.tcp_sack`, for what is opened or decided from now on;
+    /// `docs/sysctls.md` lists them.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it does not take the value; nothing is changed then.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), SysctlError> {
+        self.shared().look(|core| core.host.set_sysctl(name, value))
+    }
+
+    /// Reads one of Linux's sysctls.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn sysctl(&self, name: &str) -> Result<String, SysctlError> {
+        self.shared().look(|core| core.host.sysctl(name))
     }
 
     /// Subscribes to the path manager's events, beginning with the next.

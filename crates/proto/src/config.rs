@@ -126,7 +126,10 @@ pub struct TcpConfig {
     pub time_wait_max: usize,
     /// How long an orphaned flow waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`). Default 60 s.
     pub fin_timeout: Duration,
-    /// Silence before a flow is probed (`SO_KEEPALIVE` and `tcp_keepalive_time`). Default `None`, never
+    /// Silence before the first probe of a socket that asks for them without saying when (`SO_KEEPALIVE`;
+    /// `net.ipv4.tcp_keepalive_time`). Default 2 h.
+    pub keepalive_time: Duration,
+    /// Silence before any flow is probed, asked for or not. Default `None`, never
     /// (RFC 9293 §3.8.4, MUST-25); a connection may ask for it by itself
     /// ([`set_keepalive`](crate::host::Host::set_keepalive)).
     pub keepalive_idle: Option<Duration>,
@@ -151,9 +154,14 @@ pub struct TcpConfig {
     /// Which sides of TCP Fast Open are on (`net.ipv4.tcp_fastopen`), bits of [`fastopen`]. Default 1 as
     /// Linux, the client's side for connects that bring data.
     pub fastopen: u32,
+    /// Keys of the cookies that listeners give (`net.ipv4.tcp_fastopen_key`); hosts with the same keys take each other's.
+    /// Default `None`: one is drawn.
+    pub fastopen_keys: Option<FastOpenKeys>,
     /// Only for tests: initial sequence numbers lie within this many bytes before their wrap. Default
     /// `None`.
     pub isn_near_wrap_bytes: Option<core::num::NonZeroU32>,
+    /// Only for tests: the initial sequence number of every flow. Default `None`: RFC 6528's.
+    pub isn: Option<u32>,
 }
 
 /// Sizes of a buffer that follows its connection, in bytes: Linux's triples of `tcp_rmem` and `tcp_wmem`.
@@ -239,6 +247,7 @@ impl Default for TcpConfig {
             time_wait: Duration::from_secs(60),
             time_wait_max: 65_536,
             fin_timeout: Duration::from_secs(60),
+            keepalive_time: Duration::from_secs(7200),
             keepalive_idle: None,
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,
@@ -248,8 +257,26 @@ impl Default for TcpConfig {
             max_syn_backlog: 4_096,
             abort_on_overflow: false,
             fastopen: fastopen::CLIENT_ENABLE,
+            fastopen_keys: None,
             isn_near_wrap_bytes: None,
+            isn: None,
         }
+    }
+}
+
+/// Keys of TCP Fast Open cookies: 16 octets each, those of Linux's text from left to right, every group of four last octet first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FastOpenKeys {
+    /// Cookies are given by it.
+    pub present: [u8; 16],
+    /// Cookies that it gave are taken still.
+    pub before: Option<[u8; 16]>,
+}
+
+impl core::fmt::Debug for FastOpenKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // They are secrets.
+        f.write_str("FastOpenKeys")
     }
 }
 

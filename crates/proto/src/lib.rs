@@ -8,7 +8,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`time`], [`rng`], [`seq`], [`ranges`], [`map`] | the words: time, chance, three sequence spaces, sets of them |
-//! | [`packet`], [`config`], [`counters`] | what passes a device; what a host is told; what it counts |
+//! | [`packet`], [`config`], [`sysctl`], [`counters`] | what passes a device; what a host is told, as fields and under Linux's names; what it counts |
 //! | [`reassembly`] | out-of-order data, for both sequence levels |
 //! | [`tcp`] | one flow: a subflow, or a plain TCP socket |
 //! | [`sched`], [`pm`] | which subflow takes the next run; which addresses are used |
@@ -33,5 +33,6 @@ pub mod reassembly;
 pub mod rng;
 pub mod sched;
 pub mod seq;
+pub mod sysctl;
 pub mod tcp;
 pub mod time;

@@ -47,6 +47,8 @@ pub(crate) fn prefix() -> &'static Path {
             prefix.as_os_str(),
             "--archive".as_ref(),
             archive.as_os_str(),
+            "--command".as_ref(),
+            env!("CARGO_BIN_EXE_polytcp-packetdrill-command").as_ref(),
         ]));
         prefix
     })

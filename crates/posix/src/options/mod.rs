@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use polytcp::raw::{self, ConnectionId, Host, Instant};
-use polytcp::{BufferLimits, Keepalive};
+use polytcp::{BufferLimits, Keepalive, TcpConfig};
 use rustix::io::Errno;
 
 use self::registry::{Entry, Kind, OnMptcp};
@@ -56,6 +56,17 @@ pub(crate) struct Options {
     defer_accept: u32,
     pub(crate) fast_open: u32,
     pub(crate) v6_only: bool,
+}
+
+/// What a sysctl says of a TCP option that was not set.
+fn host_default(config: &TcpConfig, number: i32) -> Option<i32> {
+    let seconds = |time: Duration| i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
+    match number {
+        libc::TCP_KEEPIDLE => Some(seconds(config.keepalive_time)),
+        libc::TCP_KEEPINTVL => Some(seconds(config.keepalive_interval)),
+        libc::TCP_KEEPCNT => Some(config.keepalive_probes.into()),
+        _ => None,
+    }
 }
 
 impl Options {
@@ -137,7 +148,8 @@ impl Options {
         BufferLimits { send, recv }
     }
 
-    fn keepalive(&self) -> Option<Keepalive> {
+    /// What was set of it, and the host's settings for the rest.
+    fn keepalive(&self, config: &TcpConfig) -> Option<Keepalive> {
         let number = |number| {
             let entry = registry::find(libc::SOL_TCP, number);
             let limits = entry.map_or(1..=1, |entry| match entry.kind {
@@ -145,7 +157,7 @@ impl Options {
                 _ => 1..=1,
             });
             let value = self.value(libc::SOL_TCP, number).filter(|value| limits.contains(value));
-            value.or(entry.map(|entry| entry.default)).unwrap_or(1).unsigned_abs()
+            value.or(host_default(config, number)).unwrap_or(1).unsigned_abs()
         };
         self.is_on(libc::SOL_SOCKET, libc::SO_KEEPALIVE).then(|| Keepalive {
             idle: Duration::from_secs(number(libc::TCP_KEEPIDLE).into()),
@@ -183,7 +195,8 @@ impl Options {
             (libc::SOL_TCP, libc::TCP_NODELAY) => host.set_nodelay(now, id, self.nodelay()),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE)
             | (libc::SOL_TCP, libc::TCP_KEEPIDLE | libc::TCP_KEEPINTVL | libc::TCP_KEEPCNT) => {
-                host.set_keepalive(now, id, self.keepalive())
+                let keepalive = self.keepalive(&host.config().tcp);
+                host.set_keepalive(now, id, keepalive)
             }
             (libc::SOL_TCP, libc::TCP_USER_TIMEOUT) => host.set_user_timeout(now, id, self.user_timeout()),
             (libc::SOL_IP, libc::IP_TOS) | (libc::SOL_IPV6, libc::IPV6_TCLASS) => {
@@ -195,7 +208,8 @@ impl Options {
             (libc::SOL_IP, libc::IP_TTL) | (libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS) => {
                 let limit = self.of_family(ipv4, libc::IP_TTL, libc::IPV6_UNICAST_HOPS);
                 let limit = limit.and_then(|limit| u8::try_from(limit).ok()).and_then(NonZeroU8::new);
-                host.set_hop_limit(now, id, limit.unwrap_or(NonZeroU8::MIN.saturating_add(63)))
+                let limit = limit.unwrap_or(host.config().ip.hop_limit);
+                host.set_hop_limit(now, id, limit)
             }
             _ => Ok(()),
         };
@@ -371,7 +385,12 @@ impl Socket {
             return Err(if face.mptcp && is_below { Errno::OPNOTSUPP } else { Errno::NOPROTOOPT });
         };
         let inner = &mut *self.lock();
-        let number = inner.options.value(level, name).unwrap_or(entry.default);
+        let default = match level {
+            libc::SOL_TCP => self.stack().look(|host| host_default(&host.config().tcp, name)),
+            _ => None,
+        };
+        let default = default.unwrap_or(entry.default);
+        let number = inner.options.value(level, name).unwrap_or(default);
         let number = match entry.mptcp {
             OnMptcp::Refused(_, error) if face.strict => return Err(error),
             OnMptcp::NotSet(_) | OnMptcp::Forgotten if face.strict && entry.kind != Kind::Own => {
@@ -388,7 +407,7 @@ impl Socket {
             Kind::Refused(_, error) | Kind::Taken(error) => return Err(error),
             Kind::ToldEmpty(_) | Kind::TakenEmpty => return Ok(0),
             // A default that was set expressly is told as such.
-            _ if number == 0 && face.mptcp && entry.mptcp == OnMptcp::Unchecked => entry.default,
+            _ if number == 0 && face.mptcp && entry.mptcp == OnMptcp::Unchecked => default,
             _ => number,
         };
         Ok(match level {

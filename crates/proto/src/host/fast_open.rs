@@ -4,25 +4,25 @@
 //! repeats the SYN/ACK until the third ACK comes, which on MPTCP brings the peer's key: until then such a
 //! connection can be read and has nothing to send. Data on a SYN has no data sequence numbers.
 
+use core::hash::Hasher;
 use core::net::IpAddr;
 
 use bytes::Bytes;
 use polytcp_wire::mptcp::CapableFlags;
 use polytcp_wire::tcp_options::FastOpenCookie;
-use sha2::{Digest, Sha256};
+use siphasher::sip::SipHasher24;
 use subtle::ConstantTimeEq;
 
 use super::passive::{Arrival, Purpose};
 use super::third_ack::acked_key;
 use super::{ConnectionId, Event, FlowRef, FourTuple, Host, ListenerId};
-use crate::config::fastopen;
+use crate::config::{FastOpenKeys, fastopen};
 use crate::host::socket::{BufferLimits, ConnectionError};
 use crate::mptcp::capable::understood_capable;
 use crate::mptcp::connection::{Connection, Ctx, FastOpenOutcome, NewConnection, Role};
 use crate::mptcp::hook::Mode;
 use crate::mptcp::key::Key;
 use crate::rng::SecretSource;
-use crate::tcp::isn::fixed_octets;
 use crate::tcp::opening::{FastOpenSyn, Opening};
 use crate::tcp::segment::{Outgoing, Segment};
 use crate::time::{Duration, Instant};
@@ -38,34 +38,23 @@ fn unknown_mss(server: IpAddr) -> u16 {
 /// Octets of the cookies that we give, as Linux's.
 const COOKIE_BYTES: usize = 8;
 
-/// The keys of the cookies that we give: the present one and the one before.
-pub(super) struct FastOpenKeys {
-    present: [u8; 32],
-    before: Option<[u8; 32]>,
+/// A key that nobody knows.
+pub(super) fn random_keys(secrets: &mut SecretSource) -> FastOpenKeys {
+    let mut present = [0; 16];
+    secrets.fill_bytes(&mut present);
+    FastOpenKeys { present, before: None }
 }
 
-impl FastOpenKeys {
-    pub(super) fn new(secrets: &mut SecretSource) -> Self {
-        let mut present = [0; 32];
-        secrets.fill_bytes(&mut present);
-        Self { present, before: None }
+/// The cookie of a client under a key: SipHash-2-4 of both addresses, as Linux makes it.
+fn cookie_of(key: &[u8; 16], tuple: FourTuple) -> [u8; COOKIE_BYTES] {
+    let mut hash = SipHasher24::new_with_key(key);
+    for address in [tuple.remote().ip(), tuple.local().ip()] {
+        match address {
+            IpAddr::V4(address) => hash.write(&address.octets()),
+            IpAddr::V6(address) => hash.write(&address.octets()),
+        }
     }
-
-    fn rotate(&mut self, secrets: &mut SecretSource) {
-        let Self { present, .. } = Self::new(secrets);
-        self.before = Some(core::mem::replace(&mut self.present, present));
-    }
-}
-
-/// The cookie of a client under a key. A prefix as key is sound here: every input has the same length, and
-/// most of the digest is kept secret.
-fn cookie_of(key: &[u8; 32], tuple: FourTuple) -> [u8; COOKIE_BYTES] {
-    let digest = Sha256::new()
-        .chain_update(key)
-        .chain_update(fixed_octets(tuple.remote().ip()))
-        .chain_update(fixed_octets(tuple.local().ip()))
-        .finalize();
-    core::array::from_fn(|i| digest[i])
+    hash.finish().to_le_bytes()
 }
 
 /// What a SYN gets of Fast Open.
@@ -79,10 +68,12 @@ pub(super) enum FastOpenVerdict {
 }
 
 impl Host {
-    /// Gives Fast Open cookies by a new key from now on (`net.ipv4.tcp_fastopen_key`); those of the key
-    /// before are still taken, older ones are not.
+    /// Gives Fast Open cookies by a new key from now on, which nobody knows; those of the key before are still
+    /// taken, older ones are not. Keys that are known are set by `net.ipv4.tcp_fastopen_key`.
     pub fn rotate_fast_open_key(&mut self) {
-        self.fast_open_keys.rotate(&mut *self.secrets);
+        let before = Some(self.fast_open_keys.present);
+        self.fast_open_keys = FastOpenKeys { before, ..random_keys(&mut *self.secrets) };
+        self.config.tcp.fastopen_keys = None;
     }
 
     /// Judges a SYN by its option and data (Linux's `tcp_try_fastopen`).
@@ -115,7 +106,7 @@ impl Host {
         if cookie.is_request() {
             return FastOpenVerdict::Grant(present);
         }
-        let is = |key: &[u8; 32]| bool::from(cookie_of(key, tuple)[..].ct_eq(cookie.as_slice()));
+        let is = |key: &[u8; 16]| bool::from(cookie_of(key, tuple)[..].ct_eq(cookie.as_slice()));
         let renew = if is(&self.fast_open_keys.present) {
             None
         } else if self.fast_open_keys.before.as_ref().is_some_and(is) {
@@ -290,5 +281,28 @@ impl Host {
             None => Some(FastOpenCookie::REQUEST),
         };
         Some(FastOpenSyn { option, data: data.clone(), mss })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux gives these with `net.ipv4.tcp_fastopen_key=a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4`.
+    #[test]
+    fn cookies_are_linuxs() {
+        let groups = [0xa1a1_a1a1_u32, 0xb2b2_b2b2, 0xc3c3_c3c3, 0xd4d4_d4d4];
+        let mut key = [0; 16];
+        key.chunks_exact_mut(4)
+            .zip(groups)
+            .for_each(|(octets, group)| octets.copy_from_slice(&group.to_le_bytes()));
+        for (server, client, cookie) in [
+            ("192.168.0.2:8080", "192.0.2.1:40000", 0xde4f_234f_0f43_3a55_u64),
+            ("[fd3d:fa7b:d17d::]:8080", "[2001:db8::1]:40000", 0x6aa6_ae70_c288_023b),
+        ] {
+            let address = |text: &str| text.parse().expect("an address");
+            let tuple = FourTuple::new(address(server), address(client));
+            assert_eq!(cookie_of(&key, tuple), cookie.to_be_bytes(), "{server}");
+        }
     }
 }

@@ -47,6 +47,9 @@ impl Host {
 
     /// The initial sequence number of a new flow (RFC 6528).
     pub(super) fn initial_number(&self, tuple: FourTuple, now: Instant) -> SeqNum {
+        if let Some(isn) = self.config.tcp.isn {
+            return SeqNum(isn);
+        }
         let isn = self.numbers.isn(tuple.local(), tuple.remote(), now);
         if let Some(near) = self.config.tcp.isn_near_wrap_bytes {
             return SeqNum(u32::MAX - isn.0 % near);

@@ -54,10 +54,11 @@ pub mod wheel;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::config::HostConfig;
+use crate::config::{FastOpenKeys, HostConfig};
 use crate::counters::Counters;
 use crate::map::{Map, MapSecret};
 use crate::mptcp::connection::{Connection, Ctx};
@@ -67,13 +68,13 @@ use crate::packet::{InterfaceId, Transmit};
 use crate::pm::command::PmEvent;
 use crate::pm::kernel::KernelPm;
 use crate::rng::SecretSource;
+use crate::sysctl::{self, SysctlError};
 use crate::tcp::cookie::Cookies;
 use crate::tcp::isn::InitialNumbers;
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use blackhole::Blackhole;
 use cookies::JoinCookies;
-use fast_open::FastOpenKeys;
 pub(crate) use four_tuple::FourTuple;
 use interface::Interfaces;
 pub use interface::{Cidr, InterfaceConfig, LinkState};
@@ -190,7 +191,8 @@ impl Host {
         let ports = EphemeralPorts::new(&mut *secrets);
         let map_secret = MapSecret::random(&mut *secrets);
         let cookies = Cookies::new(&mut *secrets);
-        let fast_open_keys = FastOpenKeys::new(&mut *secrets);
+        let drawn = fast_open::random_keys(&mut *secrets);
+        let fast_open_keys = config.tcp.fastopen_keys.unwrap_or(drawn);
         let pm = KernelPm::new(config.mptcp.subflows, config.mptcp.add_addr_accepted);
         Self {
             config,
@@ -374,6 +376,26 @@ impl Host {
     /// What the path manager has to tell, in order (the events of `mptcp_pm_events`).
     pub fn poll_pm_event(&mut self) -> Option<PmEvent> {
         self.pm_events.pop_front()
+    }
+
+    /// Sets one of Linux's sysctls ([`sysctl`]), for what is opened or decided from now on.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it does not take the value; nothing is changed then.
+    pub fn set_sysctl(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
+        sysctl::set(&mut self.config, name, value)?;
+        if let Some(keys) = self.config.tcp.fastopen_keys {
+            self.fast_open_keys = keys;
+        }
+        Ok(())
+    }
+
+    /// Reads one of Linux's sysctls ([`sysctl`]).
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn sysctl(&self, name: &str) -> Result<String, SysctlError> {
+        sysctl::get(&self.config, name)
     }
 
     /// The settings that the host was made with.

@@ -456,10 +456,13 @@ fn forgeries_outside_the_window_do_not_disturb_a_transfer() {
     for from in [Side::Client, Side::Server] {
         let (mut world, tape) = taped(2);
         let ids = world.establish();
+        // A client opens further subflows once there was data.
+        world.transfer(Side::Server, ids, 1, secs(5));
         assert!(world.run_until(secs(5), |w| w.client.subflows(ids.0).unwrap().len() == 3));
         world.run_for(ms(200));
         let mut quiet = taped(2).0;
         let quiet_ids = quiet.establish();
+        quiet.transfer(Side::Server, quiet_ids, 1, secs(5));
         assert!(quiet.run_until(secs(5), |w| w.client.subflows(quiet_ids.0).unwrap().len() == 3));
         quiet.run_for(ms(200));
         let expected = quiet.transfer(from, quiet_ids, 4_000_000, secs(30));

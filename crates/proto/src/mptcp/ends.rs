@@ -221,8 +221,9 @@ impl Connection {
                     }
                     self.drop_openings(ctx);
                     self.stage = Stage::Finished;
-                } else {
-                    // A subflow that the peer closed carries nothing any more.
+                } else if !self.data.rcv.is_finished() {
+                    // A subflow that the peer closes before its DATA_FIN is given up by it. After it the subflow goes on
+                    // carrying what we send, as in Linux.
                     for index in 0..self.subflows.len() {
                         let peer_closed =
                             self.subflows[index].flow().is_some_and(|f| f.peer_closed() && !f.is_closing());

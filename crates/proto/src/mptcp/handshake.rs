@@ -320,10 +320,9 @@ impl Connection {
                 self.data.checksums = ctx.config.mptcp.checksum_enabled || flags.checksum_required;
                 self.peer_denies_join = flags.deny_join_initial;
                 self.set_keys(key, agreed.rcv_wnd);
+                // As Linux, nothing is said before there is data: a client opens further subflows once it has a
+                // DATA_ACK (RFC 8684 §3.2), so that a connection that nobody uses has one.
                 mp.confirmation = Confirmation::CapableServer;
-                // The client opens further subflows only once it has a DATA_ACK (RFC 8684 §3.2), even when
-                // neither side has data.
-                mp.ack_wanted = true;
             }
             None => self.data.mode = Mode::Plain,
         }
@@ -375,7 +374,6 @@ impl Connection {
         match (remote, self.subflows.first_mut()) {
             (Some((key, flags)), Some(subflow)) => {
                 subflow.mp.confirmation = Confirmation::CapableServer;
-                subflow.mp.ack_wanted = true;
                 self.data.checksums = ctx.config.mptcp.checksum_enabled || flags.checksum_required;
                 self.peer_denies_join = flags.deny_join_initial;
                 self.set_keys(key, window);

@@ -150,6 +150,7 @@ impl Extension for Hook<'_> {
         }
         self.mp.at = ssn;
         self.mp.bare = segment.options.mptcp.is_empty();
+        self.mp.no_data = segment.payload.is_empty();
         self.mp.bare_fin |= self.mp.bare && segment.is_fin() && segment.payload.is_empty();
         self.confirm(env, segment, ssn)?;
         let mut held = None;

@@ -28,12 +28,13 @@ impl Hook<'_> {
         let Some(mapping) = dss.mapping else { return Ok(None) };
         let dsn = match mapping.dsn {
             DssDsn::Four(low) => Dsn::from_low(low, self.data.rcv.nxt()),
-            DssDsn::Eight(full) => {
-                self.data.rcv.set_wide();
-                Dsn(full)
-            }
+            DssDsn::Eight(full) => Dsn(full),
         };
         if mapping.len == 0 {
+            // As Linux: without data a mapping of nothing says nothing.
+            if self.mp.no_data {
+                return Ok(None);
+            }
             // RFC 8684 §3.7: the infinite mapping.
             env.counters.infinite_map_rx += 1;
             self.fall_back_or(env, FallbackReason::Dss, reset_reason::MPTCP_ERROR)?;
@@ -41,6 +42,10 @@ impl Hook<'_> {
         }
         self.check_presence(mapping.checksum)?;
         let len = u32::from(mapping.len) - u32::from(dss.data_fin);
+        if len > 0 {
+            // As Linux: answers are as wide as the last mapping, a lone DATA_FIN not counted.
+            self.data.rcv.set_wide(matches!(mapping.dsn, DssDsn::Eight(_)));
+        }
         let mapping =
             PeerMapping { dsn, ssn: Ssn(mapping.ssn), len, fin: dss.data_fin, checksum: mapping.checksum };
         if dss.data_fin {
@@ -105,7 +110,7 @@ impl Hook<'_> {
                     && *data_len > 0
                 {
                     self.check_presence(*checksum)?;
-                    self.data.rcv.set_wide();
+                    self.data.rcv.set_wide(true);
                     let (dsn, len) = (remote.idsn() + 1, u32::from(*data_len));
                     let mapping = PeerMapping { dsn, ssn: Ssn(1), len, fin: false, checksum: *checksum };
                     return Ok(Some(mapping));

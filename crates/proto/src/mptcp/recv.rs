@@ -112,8 +112,8 @@ impl DataRecv {
     }
 
     /// A 64-bit mapping came.
-    pub fn set_wide(&mut self) {
-        self.wide = true;
+    pub fn set_wide(&mut self, wide: bool) {
+        self.wide = wide;
     }
 
     /// Octets received in order so far.

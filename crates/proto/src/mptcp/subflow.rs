@@ -164,6 +164,8 @@ pub struct SubflowState {
     pub at: Ssn,
     /// The segment in hand has no MPTCP option.
     pub bare: bool,
+    /// The segment in hand has no payload.
+    pub no_data: bool,
     /// The latest acknowledgement of something new was bare, in a segment that began there, and no DATA_ACK came since.
     pub acked_bare: Option<Ssn>,
     /// The peer's FIN was bare.
@@ -198,6 +200,7 @@ impl SubflowState {
             announced: None,
             at: Ssn(1),
             bare: false,
+            no_data: false,
             acked_bare: None,
             bare_fin: false,
             closing_since: None,
@@ -297,8 +300,8 @@ impl Subflow {
             + self.mp.unverified.as_ref().map_or(0, |held| held.held_bytes())
     }
 
-    /// Open, both ways, and confirmed: it may carry data.
+    /// Open on our side, and confirmed: it may carry data. What the peer closes before its DATA_FIN we close too.
     pub fn is_usable(&self) -> bool {
-        self.flow().is_some_and(|flow| !flow.is_closing() && !flow.peer_closed()) && self.mp.may_send()
+        self.flow().is_some_and(|flow| !flow.is_closing()) && self.mp.may_send()
     }
 }

@@ -2,15 +2,13 @@
 
 use super::flow::{End, Env, Flow};
 use super::recovery::{DueProbe, Episode, Frto, TimerKind};
+use super::rtt::RTO_MIN;
 use crate::config::Keepalive;
 use crate::time::{Duration, Instant};
 
-/// What a peer's delayed acknowledgement may add to a lone segment's round trip before it is probed.
-///
-/// RFC 8985 §7.2 leaves TLP.max_ack_delay to the implementation. Linux delays by 40 ms and more, but
-/// acknowledges a lone PSH segment of a request quickly most of the time; 50 ms finds a dead path
-/// within one human blink, and a needless probe costs one segment.
-const MAX_ACK_DELAY: Duration = Duration::from_millis(50);
+/// What a peer's delayed acknowledgement may add to a lone segment's round trip before it is probed: RFC 8985 §7.2 leaves
+/// TLP.max_ack_delay to the implementation, and this is Linux's, the shortest retransmission timeout.
+const MAX_ACK_DELAY: Duration = RTO_MIN;
 /// RFC 9293 §3.8.6.1 names no ceiling for the space between window probes; Linux's TCP_RTO_MAX.
 const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(120);
 
@@ -47,8 +45,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
         let rto_at = self.timeout_at(now);
         self.recovery.timer = match self.probe_timeout() {
-            Some(pto) if now + pto < rto_at => Some((now + pto, TimerKind::Probe)),
-            _ => Some((rto_at, TimerKind::Rto)),
+            // RFC 8985 §7.2: a probe that would come after the timeout comes in its place.
+            Some(pto) => Some((rto_at.min(now + pto), TimerKind::Probe)),
+            None => Some((rto_at, TimerKind::Rto)),
         };
     }
 

@@ -104,7 +104,7 @@ fn an_echo_reduces_the_window_once_per_round_trip() {
 fn what_is_sent_again_is_not_ecn_capable() {
     let mut s = accepted();
     s.writes(b"anyone?").sends(data(1, 1, b"anyone?").ecn(2));
-    s.after(ms(90)).sends(data(1, 1, b"anyone?").ecn(0));
+    s.after(ms(220)).sends(data(1, 1, b"anyone?").ecn(0));
 }
 
 #[test]

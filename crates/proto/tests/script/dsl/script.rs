@@ -205,7 +205,7 @@ impl Script {
     pub fn accepted_with(config: HostConfig) -> Self {
         let mut s = Self::listening_with(config);
         s.receives(syn().mss(1460).sack_ok().wscale(7).mpc()).sends(syn_ack().mpc());
-        s.receives(ack(1, 1).mpc()).sends(ack(1, 1).dack(1)).accepts().sends_nothing();
+        s.receives(ack(1, 1).mpc()).accepts().sends_nothing();
         s
     }
 
@@ -219,7 +219,7 @@ impl Script {
     pub fn accepted_csum_with(config: HostConfig) -> Self {
         let mut s = Self::listening_with(config);
         s.receives(syn().mss(1460).sack_ok().wscale(7).mpc_a()).sends(syn_ack().mpc());
-        s.receives(ack(1, 1).mpc_a()).sends(ack(1, 1).dack(1)).accepts().sends_nothing();
+        s.receives(ack(1, 1).mpc_a()).accepts().sends_nothing();
         s
     }
 

@@ -7,8 +7,8 @@
 //! many packets, looks for what they left behind only every [`QUIET`]. While anybody waits for a socket it stays at the
 //! devices.
 
-use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, TryLockError};
 
 use polytcp_io::monotonic_now;
 use polytcp_proto::time::{Duration, Instant};
@@ -78,6 +78,13 @@ impl Shared {
         }
         self.engine_is_quiet.store(false, Ordering::SeqCst);
         self.turn(wakeup, if leaves { Some(now) } else { until })
+    }
+
+    /// Reads all devices and handles what came, and what another thread took from them before.
+    pub(crate) fn take_all(&self) {
+        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        self.receive(&mut driver, monotonic_now(), self.slots.iter());
+        self.handle(driver);
     }
 
     /// Reads the devices through which a lot was sent since they were read, and handles what came.

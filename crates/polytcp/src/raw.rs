@@ -12,6 +12,7 @@ pub use polytcp_proto::host::{
     CallError, ConnectError, ConnectionId, Host, ListenError, ListenerId, ReadOutcome, Readiness,
 };
 pub use polytcp_proto::tcp::cc::AVAILABLE as CONGESTION_CONTROLS;
+pub use polytcp_proto::tcp::cc::BbrInfo;
 pub use polytcp_proto::tcp::flow::State as TcpState;
 pub use polytcp_proto::tcp::info::{CaState, TcpInfo};
 pub use polytcp_proto::time::{Duration, Instant};
@@ -102,6 +103,12 @@ impl Stack {
         let handle = Arc::clone(self.handle());
         handle.shared.call(|core, _| core.waiters.begin_sleep());
         AwaitedWakes(handle)
+    }
+
+    /// Handles on this thread what the devices have for the stack. Once it returns, what was there at the call has had its effect,
+    /// and what the stack had to say to it has left.
+    pub fn take_input(&self) {
+        self.handle().shared.take_all();
     }
 
     /// True when the engine thread has panicked: nothing moves any more.

@@ -126,6 +126,11 @@ pub struct TcpConfig {
     pub time_wait_max: usize,
     /// How long an orphaned flow waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`). Default 60 s.
     pub fin_timeout: Duration,
+    /// Segments that a packet for segmentation offload has at least, however slow its flow is paced
+    /// (`net.ipv4.tcp_min_tso_segs`). Default 2.
+    pub min_tso_segs: u32,
+    /// `net.ipv4.tcp_tso_win_divisor`, kept for who reads it: it changes nothing here. Default 3.
+    pub tso_win_divisor: u32,
     /// Silence before the first probe of a socket that asks for them without saying when (`SO_KEEPALIVE`;
     /// `net.ipv4.tcp_keepalive_time`). Default 2 h.
     pub keepalive_time: Duration,
@@ -247,6 +252,8 @@ impl Default for TcpConfig {
             time_wait: Duration::from_secs(60),
             time_wait_max: 65_536,
             fin_timeout: Duration::from_secs(60),
+            min_tso_segs: 2,
+            tso_win_divisor: 3,
             keepalive_time: Duration::from_secs(7200),
             keepalive_idle: None,
             keepalive_interval: Duration::from_secs(75),

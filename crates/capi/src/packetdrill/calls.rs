@@ -167,12 +167,15 @@ unsafe extern "C" fn netdev_send(userdata: UserData, packet: *const c_void, len:
         // SAFETY: by the interface's contract there are that many octets.
         let packet = unsafe { memory::octets(packet.cast(), len) }.ok_or(Errno::FAULT)?;
         // SAFETY: packetdrill gives back what it was given.
-        let sent = unsafe { interface(userdata) }.wire.inject(packet);
+        let interface = unsafe { interface(userdata) };
+        let sent = interface.wire.inject(packet);
         sent.map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => Errno::NOBUFS,
             std::io::ErrorKind::InvalidInput => Errno::MSGSIZE,
             _ => Errno::IO,
         })?;
+        // As a device of Linux: the script's next call finds what the packet did.
+        interface.net.sockets.stack().take_input();
         Ok(0)
     })
 }

@@ -23,13 +23,15 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Reads a text; `environment` answers what packetdrill says of itself in `OPT_...`.
+    /// Reads a text; `environment` answers what packetdrill says of itself in `OPT_...` ([`told_by_packetdrill`]).
     ///
     /// # Errors
     /// One line that names the setting.
     pub(crate) fn parse(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut flags =
             Self { config: Config::default(), addresses: Vec::new(), mtu: MTU_DEFAULT, seed: None };
+        // Linux paces only where the device's queue or the congestion control does, and scripts expect bursts.
+        flags.config.host.tcp.pacing = false;
         if let Some(mtu) = environment("OPT_MTU") {
             flags.mtu = mtu.parse().map_err(|_| format!("OPT_MTU `{mtu}` is no MTU of an IP packet"))?;
         }
@@ -89,9 +91,31 @@ impl Flags {
     }
 }
 
+/// An option of packetdrill's under the name `OPT_...`: from the environment, where some versions put it, or from the command line.
+pub(crate) fn told_by_packetdrill(name: &str) -> Option<String> {
+    std::env::var(name).ok().or_else(|| from_arguments(name, std::env::args()))
+}
+
+/// The value of `--option=value` or `--option value` for `OPT_OPTION`; the last one counts.
+fn from_arguments(name: &str, arguments: impl Iterator<Item = String>) -> Option<String> {
+    let option = format!("--{}", name.strip_prefix("OPT_")?.to_lowercase());
+    let (mut value, mut is_next) = (None, false);
+    for argument in arguments {
+        if is_next {
+            value = Some(argument);
+            is_next = false;
+        } else if let Some(rest) = argument.strip_prefix(&option) {
+            is_next = rest.is_empty();
+            value = rest.strip_prefix('=').map(str::to_owned).or(value);
+        }
+    }
+    value
+}
+
 /// What packetdrill would give its device.
 fn default_address(environment: impl Fn(&str) -> Option<String>) -> Result<Cidr, String> {
-    let text = environment("OPT_LOCAL_IP").ok_or("no address: add `addr add ADDRESS/PREFIX`")?;
+    let text = environment("OPT_LOCAL_IP")
+        .ok_or("no address: add `addr add ADDRESS/PREFIX`, or give packetdrill `--local_ip`")?;
     let address: IpAddr = text.parse().map_err(|_| format!("OPT_LOCAL_IP `{text}` is no address"))?;
     let prefix = match (address, environment("OPT_NETMASK_IP")) {
         (IpAddr::V4(_), Some(mask)) => {
@@ -124,13 +148,13 @@ mod tests {
         let text = "ip addr add 192.0.2.2/24 dev tun0; addr add 2001:db8::1/32; endpoint add 192.0.2.2 signal\n\
                     ip mptcp limits set subflows 8 add_addr_accepted 7 # as Linux's largest\n\
                     sysctl -q net.ipv4.tcp_congestion_control=reno; net.mptcp.checksum_enabled=1\n\
-                    mtu 1400; pacing off; isn 7; seed 3";
+                    mtu 1400; pacing on; isn 7; seed 3";
         let Flags { config, addresses, mtu, seed } = Flags::parse(text, packetdrill).expect("all known");
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["192.0.2.2/24", "2001:db8::1/32"]);
         assert_eq!((mtu, seed, config.endpoints.len()), (1400, Some(3), 1));
         let (tcp, mptcp) = (&config.host.tcp, &config.host.mptcp);
-        assert_eq!((tcp.pacing, tcp.isn, tcp.congestion_control.as_str()), (false, Some(7), "reno"));
+        assert_eq!((tcp.pacing, tcp.isn, tcp.congestion_control.as_str()), (true, Some(7), "reno"));
         assert_eq!((mptcp.subflows, mptcp.add_addr_accepted, mptcp.checksum_enabled), (8, 7, true));
     }
 
@@ -141,6 +165,23 @@ mod tests {
         let ipv6 = |name: &str| (name == "OPT_LOCAL_IP").then(|| "fd3d:fa7b:d17d::".to_owned());
         let flags = Flags::parse("", ipv6).expect("nothing wrong");
         assert_eq!((flags.addresses[0].to_string().as_str(), flags.mtu), ("fd3d:fa7b:d17d::/48", 1500));
+    }
+
+    #[test]
+    fn options_are_found_on_the_command_line() {
+        let arguments = [
+            "packetdrill",
+            "--local_ip=10.0.0.1",
+            "--mtu",
+            "9000",
+            "--local_ipx=3",
+            "--local_ip=10.0.0.2",
+            "a.pkt",
+        ];
+        let told = |name: &str| from_arguments(name, arguments.iter().map(ToString::to_string));
+        assert_eq!(told("OPT_LOCAL_IP").as_deref(), Some("10.0.0.2"));
+        assert_eq!(told("OPT_MTU").as_deref(), Some("9000"));
+        assert_eq!(told("OPT_NETMASK_IP"), None);
     }
 
     #[test]

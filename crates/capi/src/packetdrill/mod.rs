@@ -131,7 +131,7 @@ pub unsafe extern "C" fn packetdrill_interface_init(
 }
 
 fn start(text: &str) -> Result<Interface, String> {
-    let Flags { config, addresses, mtu, seed } = Flags::parse(text, |name| std::env::var(name).ok())?;
+    let Flags { config, addresses, mtu, seed } = Flags::parse(text, flags::told_by_packetdrill)?;
     let wire = Wire::new(mtu).map_err(|error| format!("the device in memory: {error}"))?;
     let wire = Arc::new(wire);
     let mut builder = Stack::builder().device(Arc::clone(&wire), &addresses);

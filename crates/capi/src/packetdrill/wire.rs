@@ -9,14 +9,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use polytcp::InterfaceId;
 use polytcp::io::packet::{HeaderBuf, Received, Transmit};
+use polytcp::io::segment::{self, Checksums};
 use polytcp::io::{Capabilities, Device, MemoryConfig, MemoryDevice, RxPool, SendOutcome};
 use polytcp::raw::{self, Instant};
 
 /// What packetdrill calls its device.
 pub(crate) const DEVICE_NAME: &str = "tun0";
 
-/// A device without offloads. One end is the stack's, by [`Device`]; the other is packetdrill's.
+/// A device that takes segmentation offload, as Linux's devices do in software where need be, and cuts: packetdrill sees segments.
+/// One end is the stack's, by [`Device`]; the other is packetdrill's, whose packets may be larger
+/// than the MTU: a script's segment stands for several that a card has merged.
 pub(crate) struct Wire {
+    mtu: u16,
     stack_end: MemoryDevice,
     script_end: MemoryDevice,
     /// When the packets left that the script's end has not taken yet, in microseconds since 1970.
@@ -28,9 +32,11 @@ impl Wire {
     /// # Errors
     /// When the process has no descriptor left.
     pub(crate) fn new(mtu: u16) -> io::Result<Self> {
-        let config = MemoryConfig { capabilities: Capabilities::per_packet(mtu), ..MemoryConfig::default() };
+        let config =
+            MemoryConfig { capabilities: Capabilities::per_packet(u16::MAX), ..MemoryConfig::default() };
         let (stack_end, script_end) = MemoryDevice::pair(config)?;
         Ok(Self {
+            mtu,
             stack_end: stack_end.named(DEVICE_NAME),
             script_end,
             left_at: Mutex::default(),
@@ -45,7 +51,7 @@ impl Wire {
     /// Gives the stack a packet, which begins with its IP header.
     ///
     /// # Errors
-    /// `WouldBlock` when more wait than the stack could take, `InvalidInput` for a packet that is larger than the MTU.
+    /// `WouldBlock` when more wait than the stack could take, `InvalidInput` for what is larger than any packet of IP.
     pub(crate) fn inject(&self, packet: &[u8]) -> io::Result<()> {
         let packet = Transmit {
             interface: InterfaceId(0),
@@ -88,18 +94,26 @@ fn now_micros() -> i64 {
 
 impl Device for Wire {
     fn capabilities(&self) -> Capabilities {
-        self.stack_end.capabilities()
+        Capabilities { checksum_offload: false, ..Capabilities::offload(self.mtu) }
     }
 
     fn send(&self, now: Instant, packet: &Transmit) -> io::Result<SendOutcome> {
         // Under the lock, so that the times are in the packets' order.
         let mut left_at = self.left_at();
-        let outcome = self.stack_end.send(now, packet)?;
-        if outcome == SendOutcome::Sent {
+        let Ok(pieces) = segment::cut(packet.clone(), self.mtu, Checksums::Complete) else {
+            return Ok(SendOutcome::Dropped);
+        };
+        for (index, piece) in pieces.enumerate() {
+            match self.stack_end.send(now, piece.packet())? {
+                SendOutcome::Sent => {}
+                // A queue that fills up takes the rest of a packet no more.
+                _ if index > 0 => break,
+                outcome => return Ok(outcome),
+            }
             left_at.push_back(now_micros());
             self.has_left.notify_one();
         }
-        Ok(outcome)
+        Ok(SendOutcome::Sent)
     }
 
     fn receive(

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use polytcp::raw::{CaState, MptcpInfo, SubflowAddrs, TcpInfo, TcpState};
+use polytcp::raw::{BbrInfo, CaState, MptcpInfo, SubflowAddrs, TcpInfo, TcpState};
 use rustix::io::Errno;
 
 use super::value::tell;
@@ -16,6 +16,8 @@ const MPTCP_SUBFLOW_ADDRS: i32 = 3;
 /// Sizes of Linux 6.18's `struct tcp_info`, `mptcp_info`, `mptcp_subflow_data`, and of one `sockaddr_storage`.
 const TCP_INFO_BYTES: usize = 280;
 const MPTCP_INFO_BYTES: usize = 96;
+/// Size of `struct tcp_bbr_info`.
+const BBR_INFO_BYTES: usize = 20;
 const HEADER_BYTES: usize = 16;
 const STORAGE_BYTES: usize = 128;
 
@@ -130,6 +132,16 @@ fn tcp_info(info: &TcpInfo, ipv4: bool) -> [u8; TCP_INFO_BYTES] {
     out.put_u64(208, info.bytes_retrans);
     out.put_u32(228, info.snd_wnd);
     out.put_u32(232, info.rcv_wnd);
+    out.0
+}
+
+/// `struct tcp_bbr_info`; gains are in 256ths.
+fn bbr_info(info: &BbrInfo) -> [u8; BBR_INFO_BYTES] {
+    let mut out = Layout::<BBR_INFO_BYTES>::new();
+    out.put_u64(0, info.bw);
+    out.put_u32(8, info.min_rtt.map_or(u32::MAX, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)));
+    out.put_u32(12, info.pacing_gain * 256 / 100);
+    out.put_u32(16, info.cwnd_gain * 256 / 100);
     out.0
 }
 
@@ -275,18 +287,23 @@ impl Socket {
         out.0
     }
 
+    /// `TCP_CC_INFO`: `struct tcp_bbr_info` of the first subflow, and nothing for other congestion controls.
+    pub(super) fn tell_cc_info(&self, inner: &Inner, out: &mut [u8]) -> usize {
+        let bbr = self.first_flow(inner).and_then(|info| info.bbr);
+        bbr.map_or(0, |bbr| tell(out, &bbr_info(&bbr)))
+    }
+
+    fn first_flow(&self, inner: &Inner) -> Option<TcpInfo> {
+        let Place::Connection(id) = inner.place else { return None };
+        let infos = self.stack().look(|host| host.tcp_infos(polytcp::raw::now(), id));
+        infos.into_iter().next().map(|(_, info)| info)
+    }
+
     /// `TCP_INFO`: of the first subflow.
     pub(super) fn tell_tcp_info(&self, inner: &mut Inner, out: &mut [u8]) -> usize {
         let state = self.view(inner).state;
         let ipv4 = inner.peer.is_some_and(|peer| peer.is_ipv4());
-        let first = match inner.place {
-            Place::Connection(id) => {
-                let infos = self.stack().look(|host| host.tcp_infos(polytcp::raw::now(), id));
-                infos.into_iter().next().map(|(_, info)| info)
-            }
-            _ => None,
-        };
-        let bytes = match first {
+        let bytes = match self.first_flow(inner) {
             Some(info) => tcp_info(&info, ipv4),
             None => {
                 let mut idle = Layout::<TCP_INFO_BYTES>::new();

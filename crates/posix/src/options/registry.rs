@@ -166,6 +166,7 @@ pub(crate) const TABLE: &[Entry] = &[
         NEVER,
         "refused",
     ),
+    option(SOCKET, 55, "SO_MEMINFO", Own, 0, NOT_SET, "told: sizes and contents of the buffers"),
     option(SOCKET, 56, "SO_INCOMING_NAPI_ID", Told(E::NOPROTOOPT), 0, NOT_SET, "told"),
     option(SOCKET, 57, "SO_COOKIE", Own, 0, NOT_SET, "told"),
     option(
@@ -457,6 +458,15 @@ pub(crate) const TABLE: &[Entry] = &[
     option(TCP, 22, "TCP_REPAIR_OPTIONS", Refused(E::INVAL, E::NOPROTOOPT), 0, UNKNOWN, "refused"),
     option(TCP, 23, "TCP_FASTOPEN", Own, 0, Same, "how many connections may begin with data on the SYN"),
     option(TCP, 25, "TCP_NOTSENT_LOWAT", ANY, 0, Same, ""),
+    option(
+        TCP,
+        26,
+        "TCP_CC_INFO",
+        Own,
+        0,
+        UNKNOWN,
+        "told: `struct tcp_bbr_info` where that is the congestion control",
+    ),
     option(TCP, 27, "TCP_SAVE_SYN", Number(0, 2), 0, UNKNOWN, ""),
     option(TCP, 28, "TCP_SAVED_SYN", ToldEmpty(E::NOPROTOOPT), 0, UNKNOWN, "told"),
     option(TCP, 29, "TCP_REPAIR_WINDOW", Refused(E::PERM, E::INVAL), 0, UNKNOWN, "refused"),

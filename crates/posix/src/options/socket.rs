@@ -120,6 +120,7 @@ impl Socket {
             }
             libc::SO_ACCEPTCONN => matches!(inner.place, Place::Listener(_)).into(),
             libc::SO_SNDBUF | libc::SO_RCVBUF => self.buffer_bytes(inner, name),
+            libc::SO_MEMINFO => return Ok(self.tell_memory(inner, out)),
             libc::SO_BSDCOMPAT => 0,
             libc::SO_BINDTODEVICE => return Ok(0),
             // `struct ucred` of nobody.
@@ -134,6 +135,18 @@ impl Socket {
             _ => i32::from(options.timestamp.is_some() && options.timestamp == Timestamp::of(name)),
         };
         Ok(tell_int(out, value))
+    }
+
+    /// `SO_MEMINFO`: numbers of octets by Linux's `SK_MEMINFO_*`, those that mean nothing here being 0.
+    fn tell_memory(&self, inner: &mut Inner, out: &mut [u8]) -> usize {
+        let view = self.view(inner);
+        let octets = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let mut numbers = [0; 9];
+        numbers[0] = octets(view.readable_bytes as u64);
+        numbers[1] = self.buffer_bytes(inner, libc::SO_RCVBUF).unsigned_abs();
+        numbers[3] = self.buffer_bytes(inner, libc::SO_SNDBUF).unsigned_abs();
+        numbers[5] = octets(view.unacked_bytes);
+        tell(out, &numbers.map(u32::to_ne_bytes).concat())
     }
 
     /// What the buffers hold at most now, or will in the beginning.

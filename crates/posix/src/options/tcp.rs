@@ -82,6 +82,9 @@ impl Socket {
         if name == libc::TCP_INFO {
             return Ok(self.tell_tcp_info(inner, out));
         }
+        if name == libc::TCP_CC_INFO {
+            return Ok(self.tell_cc_info(inner, out));
+        }
         let options = &inner.options;
         let value = match name {
             libc::TCP_DEFER_ACCEPT => options.defer_accept as i32,

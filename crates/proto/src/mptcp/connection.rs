@@ -393,9 +393,18 @@ impl Connection {
     }
 
     /// A flow from what a handshake agreed.
-    pub(crate) fn new_flow(&self, now: Instant, agreed: &Agreed, segment_bytes_max: u32) -> Box<SubflowFlow> {
-        let params = FlowParams { congestion_control: &self.congestion_control, segment_bytes_max };
-        let mut flow = SubflowFlow::new(now, agreed, params);
+    pub(crate) fn new_flow(
+        &self,
+        ctx: &Ctx<'_>,
+        agreed: &Agreed,
+        segment_bytes_max: u32,
+    ) -> Box<SubflowFlow> {
+        let params = FlowParams {
+            congestion_control: &self.congestion_control,
+            segment_bytes_max,
+            min_tso_segs: ctx.config.tcp.min_tso_segs,
+        };
+        let mut flow = SubflowFlow::new(ctx.now, agreed, params);
         flow.set_window_is_shared(self.data.mode == Mode::Mptcp);
         flow.set_user_timeout(self.flow_user_timeout());
         flow.set_keepalive(self.keepalive.as_deref().copied());

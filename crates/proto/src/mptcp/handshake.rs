@@ -269,7 +269,7 @@ impl Connection {
     }
 
     fn open_flow(&mut self, ctx: &Ctx<'_>, index: usize, agreed: &Agreed, segment_bytes_max: u32) {
-        let mut flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let mut flow = self.new_flow(ctx, agreed, segment_bytes_max);
         if self.data.snd.is_closed() && self.data.mode == Mode::Plain && self.data.snd.buffer.unsent() == 0 {
             flow.close();
         }
@@ -326,7 +326,7 @@ impl Connection {
             }
             None => self.data.mode = Mode::Plain,
         }
-        let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let flow = self.new_flow(ctx, agreed, segment_bytes_max);
         let id = self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
         self.on_established(agreed);
         id
@@ -344,7 +344,7 @@ impl Connection {
     ) -> u32 {
         self.data.rcv.append(syn.payload.clone(), syn.buffer_bytes);
         let mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
-        let mut flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let mut flow = self.new_flow(ctx, agreed, segment_bytes_max);
         flow.await_handshake();
         let id = self.add_subflow(self.first_local, self.first_remote, interface, Phase::Open(flow), mp);
         self.on_established(agreed);
@@ -402,7 +402,7 @@ impl Connection {
         mp.backup_peer = backup_peer;
         // The fourth ACK (RFC 8684 §3.2): the joiner sends no data before it.
         mp.ack_wanted = true;
-        let flow = self.new_flow(ctx.now, agreed, segment_bytes_max);
+        let flow = self.new_flow(ctx, agreed, segment_bytes_max);
         let id = self.add_subflow(join.local, join.remote, join.interface, Phase::Open(flow), mp);
         self.notices.push_back(Notice::SubflowEstablished { id });
         self.reinject_suspects();

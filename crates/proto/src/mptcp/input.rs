@@ -11,7 +11,7 @@ use crate::seq::{SeqNum, Ssn};
 use crate::tcp::extension::Abort;
 use crate::tcp::flow::End;
 use crate::tcp::path_mtu::{TooBig, plateau_below};
-use crate::tcp::segment::Segment;
+use crate::tcp::segment::{Outgoing, Segment};
 use crate::time::Instant;
 
 impl Connection {
@@ -30,6 +30,7 @@ impl Connection {
         let received = self.data.rcv.bytes_received();
         let has_option = !segment.options.mptcp.is_empty();
         let mut hook = Hook { data: &mut self.data, mp: &mut subflow.mp };
+        let refusal = Outgoing::reset_for(&segment);
         let mut end = flow.handle_segment(&mut ctx.env(), segment, &mut hook);
         // RFC 8684 §3.7: first data is acknowledged without an option, perhaps behind a hole in what the server says.
         if end.is_none() && !has_option && flow.snd_una() != Ssn(1) && hook.awaits_first_data_ack() {
@@ -65,6 +66,10 @@ impl Connection {
                 // acknowledging it, as Linux does).
                 ctx.counters.tcp_abort_on_data += 1;
                 self.fail(ctx, error);
+                // The reset answers that segment (RFC 9293 §3.10.7.1), as in Linux.
+                if let (Some(reset), Some(refusal)) = (self.pending.back_mut(), refusal) {
+                    reset.segment = refusal;
+                }
                 return;
             }
         }

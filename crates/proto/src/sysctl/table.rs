@@ -125,6 +125,11 @@ pub const ALL: &[Sysctl] = &[
         choice!(ecn, 0 "never" Ecn::Off, 1 "asked for and accepted" Ecn::Request, 2 "accepted" Ecn::Accept),
     ),
     sysctl(
+        "net.ipv4.tcp_ecn_option",
+        "Options of Accurate ECN.",
+        Fixed("2", "Accurate ECN is not spoken, so there is nothing to tell"),
+    ),
+    sysctl(
         "net.ipv4.tcp_fack",
         "History, without meaning in Linux too.",
         Fixed("0", "RACK has taken its place"),
@@ -134,6 +139,11 @@ pub const ALL: &[Sysctl] = &[
         "TCP Fast Open (RFC 7413), bits: 1 client, 2 server, 4 client without a cookie, 0x200 server without a cookie, \
          0x400 every listener.",
         number!((0, INT_MAX), "bits", tcp.fastopen),
+    ),
+    sysctl(
+        "net.ipv4.tcp_fastopen_blackhole_timeout_sec",
+        "How long Fast Open is off after a path swallowed its SYNs.",
+        Fixed("0", "a destination alone is remembered for it"),
     ),
     sysctl(
         "net.ipv4.tcp_fastopen_key",
@@ -188,6 +198,11 @@ pub const ALL: &[Sysctl] = &[
         "net.ipv4.tcp_max_tw_buckets",
         "Entries in TIME-WAIT at most.",
         number!((0, INT_MAX), "entries", tcp.time_wait_max),
+    ),
+    sysctl(
+        "net.ipv4.tcp_min_tso_segs",
+        "Segments that a packet for segmentation offload has at least, however slow its flow is paced.",
+        number!((1, 255), "segments", tcp.min_tso_segs),
     ),
     sysctl(
         "net.ipv4.tcp_moderate_rcvbuf",
@@ -306,8 +321,9 @@ pub const ALL: &[Sysctl] = &[
     ),
     sysctl(
         "net.ipv4.tcp_tso_win_divisor",
-        "The part of the window that one segmented packet may take.",
-        Fixed("3", "it is Linux's default, and packets are cut by pacing and window as they come"),
+        "The part of the window that must be free before Linux sends a packet that is not full. Kept, and without effect: what \
+         may go does not wait to be more.",
+        number!((0, INT_MAX), "packets", tcp.tso_win_divisor),
     ),
     sysctl(
         "net.ipv4.tcp_window_scaling",

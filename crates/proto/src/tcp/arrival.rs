@@ -22,6 +22,10 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     {
         let mut out =
             Outgoing::bare(self.snd.board.snd_nxt(), self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK, 0);
+        // RFC 7323 §3.2: on a reset too.
+        if let Some(stamps) = self.timestamp(env.now) {
+            let _ = out.options.push(polytcp_wire::tcp_option::TcpOption::Timestamps(stamps));
+        }
         for option in ext.options(env, super::extension::Carrier::Reset, out.options.remaining()).iter() {
             // The extension kept to the room that it was told.
             let _ = out.options.push(polytcp_wire::tcp_option::TcpOption::Mptcp(*option));

@@ -53,6 +53,8 @@ pub struct FlowParams<'a> {
     pub congestion_control: &'a str,
     /// Largest payload of one outgoing segment: more than an MSS only with segmentation offload.
     pub segment_bytes_max: u32,
+    /// Segments that a packet has at least where the device cuts, however slow the flow is paced.
+    pub min_tso_segs: u32,
 }
 
 /// How far our FIN is.
@@ -121,6 +123,7 @@ pub(super) struct SendHalf<S> {
     pub(super) mss: u16,
     pub(super) path: PathMtu,
     pub(super) segment_bytes_max: u32,
+    pub(super) min_tso_segs: u32,
     /// The window belongs to the layer above, which never queues beyond it (RFC 8684 §3.3.4); this is the flow's view.
     pub(super) window_is_shared: bool,
     pub(super) pace_next: Instant,
@@ -243,6 +246,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                 mss: agreed.mss,
                 path: PathMtu::new(agreed.mss),
                 segment_bytes_max: params.segment_bytes_max,
+                min_tso_segs: params.min_tso_segs.max(1),
                 window_is_shared: false,
                 pace_next: now,
                 last_sent: now,

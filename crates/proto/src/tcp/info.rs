@@ -1,5 +1,6 @@
 //! What `TCP_INFO` tells of a flow.
 
+use super::cc::BbrInfo;
 use super::flow::{Flow, State};
 use super::recovery::Episode;
 use crate::time::{Duration, Instant};
@@ -88,6 +89,8 @@ pub struct TcpInfo {
     pub snd_wnd: u32,
     /// The window that is announced to it.
     pub rcv_wnd: u32,
+    /// What `bbr` knows of the path, where it is the congestion control.
+    pub bbr: Option<BbrInfo>,
 }
 
 impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
@@ -138,6 +141,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             delivery_rate: self.snd.rate.latest(),
             snd_wnd: self.snd.wnd,
             rcv_wnd: self.rcv.adv.saturating_since(self.rcv.nxt),
+            bbr: self.cc.bbr_info(),
         }
     }
 }

@@ -119,12 +119,12 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         }
     }
 
-    /// Octets that one segment should hold: a millisecond of pacing, at least two MSS.
+    /// Octets that one packet should hold: a millisecond of pacing, at least `min_tso_segs` MSS.
     pub fn burst_bytes(&self, mss: u16) -> u32 {
         let rate = self.pacing_rate();
         let burst = rate.map_or(u64::from(u32::MAX), |r| r.saturating_mul(nanos(BURST)) / 1_000_000_000);
         let max = self.snd.segment_bytes_max.max(u32::from(mss));
-        u32::try_from(burst).unwrap_or(u32::MAX).clamp((2 * u32::from(mss)).min(max), max)
+        u32::try_from(burst).unwrap_or(u32::MAX).clamp((self.snd.min_tso_segs * u32::from(mss)).min(max), max)
     }
 
     /// Octets per second at which the flow is spread out; `None` before the first round trip.
@@ -193,7 +193,11 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         let numbers = self.snd.board.get(index)?.len;
         let at_send = self.snd.rate.on_send(env.now, self.snd.board.in_flight(), numbers);
         let sent = self.snd.board.retransmitted(index, env.now, at_send)?;
-        let (seq, bytes, tag, fin) = (sent.seq, sent.bytes.clone(), sent.tag.clone(), sent.fin);
+        let mut flags = if sent.fin { TcpFlags::FIN } else { TcpFlags::NONE };
+        if sent.push {
+            flags |= TcpFlags::PSH;
+        }
+        let (seq, bytes, tag) = (sent.seq, sent.bytes.clone(), sent.tag.clone());
         let len = bytes.len() as u32;
         self.totals.bytes_sent += u64::from(len);
         self.totals.bytes_retransmitted += u64::from(len);
@@ -210,7 +214,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             Episode::Loss { .. } => env.counters.tcp_slow_start_retrans += 1,
             Episode::Open => {}
         }
-        let mut out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        let mut out = self.data_segment(env, ext, seq, bytes, &tag, flags);
         out.repeats = true;
         self.after_send(env, len);
         Some(out)
@@ -276,9 +280,16 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         self.snd.rate.on_new_data(env.now, in_flight);
         let at_send = self.snd.rate.on_send(env.now, in_flight, bytes.len() as u32);
         let mut sent = Sent::new(seq, bytes.clone(), tag.clone(), env.now, at_send);
+        let mut flags = TcpFlags::NONE;
         if fin {
+            flags |= TcpFlags::FIN;
             sent = sent.with_fin();
             self.snd.fin = OwnFin::Sent;
+        }
+        // RFC 9293 §3.9.1.2: the last segment of what there is to send (MUST-61).
+        if self.snd.queue.is_empty() && !ext.has_more() && !bytes.is_empty() {
+            flags |= TcpFlags::PSH;
+            sent.push = true;
         }
         self.snd.board.push(sent);
         self.totals.bytes_sent += bytes.len() as u64;
@@ -286,7 +297,7 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             prr.on_sent(bytes.len() as u32);
         }
         let len = bytes.len() as u32;
-        let mut out = self.data_segment(env, ext, seq, bytes, &tag, fin);
+        let mut out = self.data_segment(env, ext, seq, bytes, &tag, flags);
         let (flags, ecn) = self.new_data_marks();
         out.flags |= flags;
         out.ecn = ecn;
@@ -386,17 +397,15 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         seq: SeqNum,
         bytes: Bytes,
         tag: &S,
-        fin: bool,
+        flags: TcpFlags,
     ) -> Outgoing
     where
         X: Extension<Sent = S, Held = H>,
     {
-        let mut flags = TcpFlags::ACK | self.echo_flag();
-        if fin {
-            flags |= TcpFlags::FIN;
-        }
-        // RFC 9293 §3.9.1.2: the last segment of what there is to send (MUST-61), and no other (SHLD-27).
-        if self.snd.queue.is_empty() && !ext.has_more() && !bytes.is_empty() {
+        let is_cut = bytes.len() > usize::from(self.snd.mss);
+        let mut flags = flags | TcpFlags::ACK | self.echo_flag();
+        // As Linux: what the device cuts ends with PSH, so that a receiver that merges segments passes them on.
+        if is_cut {
             flags |= TcpFlags::PSH;
         }
         let mut out = Outgoing::bare(seq, self.rcv.nxt, flags, self.announce(env, ext));
@@ -407,7 +416,6 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         };
         // Payload was sized without SACK blocks: only a segment that the device cuts, or one with room to
         // spare, may carry them.
-        let is_cut = bytes.len() > usize::from(self.snd.mss);
         let spare = if is_cut { u16::MAX } else { self.snd.mss.saturating_sub(bytes.len() as u16) };
         self.write_options(env, ext, carrier, spare, &mut out);
         out.mss = self.snd.mss.saturating_sub(out.options.len() as u16).max(1);

@@ -24,7 +24,7 @@ use crate::time::{Duration, Instant, nanos};
 
 use super::super::rate::RateSample;
 use super::window::CWND_MAX;
-use super::{AckSample, CongestionControl, Initial, LostSegment};
+use super::{AckSample, BbrInfo, CongestionControl, Initial, LostSegment};
 use cycle::{AckPhase, Cycle};
 use filter::{MaxFilter, Stretch};
 use loss::{ShortTerm, Undo};
@@ -379,6 +379,15 @@ impl CongestionControl for Bbr {
 
     fn pacing_rate(&self) -> Option<u64> {
         (self.pacing_rate > 0).then_some(self.pacing_rate)
+    }
+
+    fn bbr_info(&self) -> Option<BbrInfo> {
+        Some(BbrInfo {
+            bw: self.bw,
+            min_rtt: self.min_rtt.known(),
+            pacing_gain: self.state.pacing_gain() as u32,
+            cwnd_gain: self.state.cwnd_gain() as u32,
+        })
     }
 
     fn steers_recovery(&self) -> bool {

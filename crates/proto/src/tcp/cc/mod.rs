@@ -106,6 +106,19 @@ impl LostSegment {
     }
 }
 
+/// The model of `bbr`, as Linux's `struct tcp_bbr_info` names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BbrInfo {
+    /// What the path carries, octets per second.
+    pub bw: u64,
+    /// Its shortest round trip; `None` before the first one.
+    pub min_rtt: Option<Duration>,
+    /// Part of `bw` at which is sent, percent.
+    pub pacing_gain: u32,
+    /// Part of what the path holds that may be in flight, percent.
+    pub cwnd_gain: u32,
+}
+
 /// A congestion control algorithm, working for one TCP flow.
 pub trait CongestionControl: Send + core::fmt::Debug {
     /// Its name in the registry, as in `net.ipv4.tcp_congestion_control`.
@@ -157,6 +170,11 @@ pub trait CongestionControl: Send + core::fmt::Debug {
 
     /// The segment size changed, to `mss` bytes.
     fn set_mss(&mut self, mss: u32);
+
+    /// What a model of the path knows, for who asks (Linux: `TCP_CC_INFO`). `None` for what has no model.
+    fn bbr_info(&self) -> Option<BbrInfo> {
+        None
+    }
 
     /// Pacing rate in bytes per second that the algorithm demands; `None` leaves it to the sender's own
     /// rule over `cwnd` and `srtt`.

@@ -47,6 +47,11 @@ impl MinRtt {
         }
     }
 
+    /// `None` before the first sample.
+    pub(super) fn known(&self) -> Option<Duration> {
+        Some(self.value).filter(|value| *value != Duration::MAX)
+    }
+
     pub(super) fn get(&self) -> Duration {
         self.value
     }

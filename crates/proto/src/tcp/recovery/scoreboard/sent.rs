@@ -63,6 +63,8 @@ pub struct Sent<T> {
     pub bytes: Bytes,
     /// The last number is that of the FIN.
     pub fin: bool,
+    /// It ended what there was to send, so that it goes with PSH each time; of parts, the last one.
+    pub push: bool,
     /// What the owner attached (a mapping, or nothing); every part has a clone.
     pub tag: T,
     /// When it was sent for the first time.
@@ -89,6 +91,7 @@ impl<T> Sent<T> {
             len: payload.len() as u32,
             bytes: payload,
             fin: false,
+            push: false,
             tag,
             first_sent: now,
             last_sent: now,
@@ -148,7 +151,7 @@ impl<T: Clone> Sent<T> {
     /// Takes the first `len` numbers off; `len` is less than all.
     pub(super) fn take_front(&mut self, len: u32) -> Self {
         let payload = len.saturating_sub(self.syn_len()).min(self.bytes.len() as u32) as usize;
-        let front = Self { len, bytes: self.bytes.slice(..payload), fin: false, ..self.clone() };
+        let front = Self { len, bytes: self.bytes.slice(..payload), fin: false, push: false, ..self.clone() };
         self.bytes.advance(payload);
         self.seq += len;
         self.len -= len;

@@ -151,14 +151,20 @@ impl std::fmt::Debug for WriteBlock {
 
 impl WriteBlock {
     /// Copies some of `bytes` into the stream of a connection, and returns how many: 0 when it would block, all that the
-    /// send buffer has room for otherwise.
+    /// send buffer has room for otherwise. With `more`, more follows ([`Host::write_more`]).
     ///
     /// # Errors
     /// [`CallError`] when nothing can be written any more.
-    pub fn write(&mut self, stack: &Stack, id: ConnectionId, bytes: &[u8]) -> Result<usize, CallError> {
+    pub fn write(
+        &mut self,
+        stack: &Stack,
+        id: ConnectionId,
+        bytes: &[u8],
+        more: bool,
+    ) -> Result<usize, CallError> {
         let mut written = 0;
         loop {
-            match self.write_piece(stack, id, &bytes[written..]) {
+            match self.write_piece(stack, id, &bytes[written..], more) {
                 Ok(0) => return Ok(written),
                 Ok(len) => written += len,
                 // What was taken is told first.
@@ -168,7 +174,13 @@ impl WriteBlock {
         }
     }
 
-    fn write_piece(&mut self, stack: &Stack, id: ConnectionId, bytes: &[u8]) -> Result<usize, CallError> {
+    fn write_piece(
+        &mut self,
+        stack: &Stack,
+        id: ConnectionId,
+        bytes: &[u8],
+        more: bool,
+    ) -> Result<usize, CallError> {
         let shared = &*stack.handle().shared;
         // Copied here, without the host's lock.
         let len = if bytes.len() <= EAGER_BYTES_MAX {
@@ -186,7 +198,10 @@ impl WriteBlock {
             let taken = len.min(room);
             if let Some(mut bytes) = piece.take_if(|_| taken > 0) {
                 bytes.truncate(taken);
-                core.host.write(now, id, Piece::Growing(bytes))?;
+                match more {
+                    true => core.host.write_more(now, id, Piece::Growing(bytes))?,
+                    false => core.host.write(now, id, Piece::Growing(bytes))?,
+                }
             }
             Ok(taken)
         });

@@ -91,11 +91,12 @@ fn a_transfer_by_calls_of_the_host(pair: &Pair) {
     let mut block = WriteBlock::default();
     let mut sent = 0;
     while sent < data.len() {
-        let written =
-            near.until(&pair.client, || match block.write(&pair.client, id, &data[sent..]).expect("write") {
+        let written = near.until(&pair.client, || {
+            match block.write(&pair.client, id, &data[sent..], false).expect("write") {
                 0 => None,
                 written => Some(written),
-            });
+            }
+        });
         sent += written.expect("in time");
     }
     pair.client.call(|host, now| host.shutdown(now, id)).expect("shutdown");
@@ -103,7 +104,7 @@ fn a_transfer_by_calls_of_the_host(pair: &Pair) {
     assert_eq!(read_all(&pair.client, &near, id), b"");
     assert_same(&receiving.join().expect("no panic"), &data);
     assert!(near.rung.load(Ordering::SeqCst) > 0);
-    assert_eq!(block.write(&pair.client, id, b"late"), Err(CallError::WriteClosed));
+    assert_eq!(block.write(&pair.client, id, b"late", false), Err(CallError::WriteClosed));
     pair.client.call(|host, now| host.close(now, id));
     pair.client.unwatch(Watched::Connection(id));
 }
@@ -126,7 +127,7 @@ fn what_is_peeked_at_is_read_later() {
     let bell = Arc::<Bell>::default();
     let listener = listen(&pair.server, &bell);
     let client = connect(&pair.client, &Arc::default());
-    WriteBlock::default().write(&pair.client, client, b"some octets").expect("write");
+    WriteBlock::default().write(&pair.client, client, b"some octets", false).expect("write");
     let server = &pair.server;
     let id = bell.until(server, || server.call(|host, _| host.accept(listener))).expect("in time");
     server.watch(Watched::Connection(id), bell.clone());
@@ -155,7 +156,7 @@ fn a_watcher_is_told_of_data_that_comes_beside_unread_data_and_of_the_end() {
     };
     let mut block = WriteBlock::default();
     for readable_bytes in [4, 8] {
-        block.write(&pair.client, client, b"some").expect("write");
+        block.write(&pair.client, client, b"some", false).expect("write");
         let told = until(|change| change.arrived);
         assert_eq!(told.last().map(|change| change.readable_bytes), Some(readable_bytes));
         assert!(told.iter().all(|change| !change.state && change.writable), "{told:?}");

@@ -179,7 +179,7 @@ impl Sockets {
         self.get(fd)?.receive(parts, flags)
     }
 
-    /// `send(2)`: `MSG_DONTWAIT`; `MSG_NOSIGNAL` always, since nothing here raises signals.
+    /// `send(2)`: `MSG_DONTWAIT`, `MSG_MORE`; `MSG_NOSIGNAL` always, since nothing here raises signals.
     ///
     /// # Errors
     /// `EAGAIN`, `EPIPE`, `ECONNRESET` and the others of a failed connection, once.

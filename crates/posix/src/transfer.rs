@@ -185,8 +185,10 @@ impl Socket {
         };
         let id = self.wait(until, || self.may_send()).unwrap_or(Err(Errno::AGAIN))?;
         let mut sent = 0;
-        for part in parts {
-            match self.transmit_part(id, part, until) {
+        let last = parts.iter().rposition(|part| !part.is_empty()).unwrap_or(0);
+        for (index, part) in parts.iter().enumerate() {
+            let more = flags & libc::MSG_MORE != 0 || index < last;
+            match self.transmit_part(id, part, more, until) {
                 (len, None) => sent += len,
                 (len, Some(error)) if sent + len == 0 => return Err(error),
                 (len, Some(_)) => return Ok(sent + len),
@@ -209,12 +211,18 @@ impl Socket {
     }
 
     /// Sends one part of a message; how much of it went, and what ended it before.
-    fn transmit_part(&self, id: ConnectionId, part: &[u8], until: Option<Instant>) -> (usize, Option<Errno>) {
+    fn transmit_part(
+        &self,
+        id: ConnectionId,
+        part: &[u8],
+        more: bool,
+        until: Option<Instant>,
+    ) -> (usize, Option<Errno>) {
         let mut sent = 0;
         while sent < part.len() {
             let attempt = || {
                 let mut block = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-                match block.write(self.stack(), id, &part[sent..]) {
+                match block.write(self.stack(), id, &part[sent..], more) {
                     Ok(0) => match self.may_send() {
                         Some(Err(error)) => Some(Err(error)),
                         _ => {

@@ -126,6 +126,9 @@ pub struct TcpConfig {
     pub time_wait_max: usize,
     /// How long an orphaned flow waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`). Default 60 s.
     pub fin_timeout: Duration,
+    /// Octets that may be written and not sent (`net.ipv4.tcp_notsent_lowat`, `TCP_NOTSENT_LOWAT`). Default `u32::MAX`: no limit but
+    /// the send buffer.
+    pub notsent_lowat: u32,
     /// Segments that a packet for segmentation offload has at least, however slow its flow is paced
     /// (`net.ipv4.tcp_min_tso_segs`). Default 2.
     pub min_tso_segs: u32,
@@ -252,6 +255,7 @@ impl Default for TcpConfig {
             time_wait: Duration::from_secs(60),
             time_wait_max: 65_536,
             fin_timeout: Duration::from_secs(60),
+            notsent_lowat: u32::MAX,
             min_tso_segs: 2,
             tso_win_divisor: 3,
             keepalive_time: Duration::from_secs(7200),

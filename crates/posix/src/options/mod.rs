@@ -193,6 +193,15 @@ impl Options {
             (libc::SOL_SOCKET, libc::SO_LINGER) => host.set_linger(now, id, self.linger()),
             (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => host.set_buffers(id, self.buffers()),
             (libc::SOL_TCP, libc::TCP_NODELAY) => host.set_nodelay(now, id, self.nodelay()),
+            (libc::SOL_TCP, libc::TCP_CORK) => {
+                host.set_cork(now, id, self.is_on(libc::SOL_TCP, libc::TCP_CORK))
+            }
+            (libc::SOL_TCP, libc::TCP_NOTSENT_LOWAT) => {
+                // Linux: 0 for what the sysctl says.
+                let set = self.value(libc::SOL_TCP, libc::TCP_NOTSENT_LOWAT).filter(|bytes| *bytes != 0);
+                let bytes = set.map_or(host.config().tcp.notsent_lowat, |bytes| bytes as u32);
+                host.set_notsent_lowat(id, bytes)
+            }
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE)
             | (libc::SOL_TCP, libc::TCP_KEEPIDLE | libc::TCP_KEEPINTVL | libc::TCP_KEEPCNT) => {
                 let keepalive = self.keepalive(&host.config().tcp);

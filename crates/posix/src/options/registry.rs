@@ -431,7 +431,7 @@ pub(crate) const TABLE: &[Entry] = &[
     option(IPV6, 77, "IPV6_RECVFRAGSIZE", Flag, 0, UNSUPPORTED, ""),
     option(IPV6, 78, "IPV6_FREEBIND", Flag, 0, Unconnected, ""),
     option(TCP, 1, "TCP_NODELAY", Flag, 0, Same, "small segments do not wait"),
-    option(TCP, 3, "TCP_CORK", Flag, 0, Same, ""),
+    option(TCP, 3, "TCP_CORK", Flag, 0, Same, "less than a segment waits"),
     option(TCP, 4, "TCP_KEEPIDLE", Number(1, 32_767), 7_200, Unchecked, "seconds until the first probe"),
     option(TCP, 5, "TCP_KEEPINTVL", Number(1, 32_767), 75, Unchecked, "seconds between probes"),
     option(TCP, 6, "TCP_KEEPCNT", Number(1, 127), 9, Unchecked, "probes without an answer"),
@@ -457,7 +457,7 @@ pub(crate) const TABLE: &[Entry] = &[
     option(TCP, 20, "TCP_REPAIR_QUEUE", Refused(E::PERM, E::INVAL), 0, UNKNOWN, "refused"),
     option(TCP, 22, "TCP_REPAIR_OPTIONS", Refused(E::INVAL, E::NOPROTOOPT), 0, UNKNOWN, "refused"),
     option(TCP, 23, "TCP_FASTOPEN", Own, 0, Same, "how many connections may begin with data on the SYN"),
-    option(TCP, 25, "TCP_NOTSENT_LOWAT", ANY, 0, Same, ""),
+    option(TCP, 25, "TCP_NOTSENT_LOWAT", ANY, 0, Same, "how many octets may be written and not sent"),
     option(
         TCP,
         26,

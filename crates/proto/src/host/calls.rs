@@ -264,6 +264,20 @@ impl Host {
         result
     }
 
+    /// As [`write`](Self::write), and more follows (`MSG_MORE`): what is less than a segment waits for it until the next
+    /// acknowledgement, or for a retransmission timeout where nothing is on the way, as in Linux.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn write_more(&mut self, now: Instant, id: ConnectionId, piece: Piece) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        let result = connection.write(piece);
+        connection.expect_more();
+        connection.reported = connection.readiness();
+        self.touch(now, id);
+        result
+    }
+
     /// A [`write`](Self::write) that needs no time and leaves nothing to poll for, which is most of the
     /// cost of a small one. It succeeds while the connection waits for more small writes, and gives the
     /// piece back in every other case, closed connections included.
@@ -379,6 +393,29 @@ impl Host {
         let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
         connection.set_nodelay(on);
         self.touch(now, id);
+        Ok(())
+    }
+
+    /// Sets `TCP_CORK`: what is less than a segment waits until it is one, the cork goes, or nothing was on the way for a
+    /// retransmission timeout (in Linux 200 ms and more). Default off.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_cork(&mut self, now: Instant, id: ConnectionId, on: bool) -> Result<(), CallError> {
+        let (connection, _) = self.split(now, id).ok_or(CallError::NotFound)?;
+        connection.set_cork(on);
+        self.touch(now, id);
+        Ok(())
+    }
+
+    /// Sets `TCP_NOTSENT_LOWAT`: so many octets may be written and not sent, and who waits for room is told when less than half of
+    /// that is unsent. `u32::MAX` for no limit. Default [`notsent_lowat`](crate::config::TcpConfig::notsent_lowat).
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`].
+    pub fn set_notsent_lowat(&mut self, id: ConnectionId, bytes: u32) -> Result<(), CallError> {
+        let tenant = self.tenant_mut(id).ok_or(CallError::NotFound)?;
+        tenant.connection.set_notsent_lowat(bytes);
         Ok(())
     }
 

@@ -33,13 +33,23 @@ impl Connection {
     pub(crate) fn write(&mut self, piece: Piece) -> Result<(), CallError> {
         self.write_room()?;
         self.data.snd.push(piece);
+        if let Some(hold) = &mut self.hold {
+            hold.more = None;
+            self.data.snd.more_follows = false;
+        }
         Ok(())
+    }
+
+    /// The last write was one of which more follows (`MSG_MORE`).
+    pub(crate) fn expect_more(&mut self) {
+        self.hold.get_or_insert_default().more = Some(self.data.snd.buffer.snd_una());
+        self.data.snd.more_follows = true;
     }
 
     /// Appends `piece` while small writes gather, that is when it changes nothing but the buffer: it does
     /// not fill a segment, and the timer that sends it is set. Else gives it back.
     pub(crate) fn gather(&mut self, piece: Piece) -> Result<(), Piece> {
-        let Some(cork) = self.timing.cork else { return Err(piece) };
+        let Some(cork) = self.timing.cork.filter(|_| self.hold.is_none()) else { return Err(piece) };
         let unsent = self.data.snd.buffer.unsent() + piece.len() as u64;
         if unsent >= cork.full_bytes || !self.write_room().is_ok_and(|room| room >= piece.len()) {
             return Err(piece);
@@ -144,6 +154,22 @@ impl Connection {
     pub(crate) fn set_nodelay(&mut self, on: bool) {
         self.nodelay = on;
         self.timing.cork = None;
+        // As Linux: what waits goes, corked or not.
+        if let Some(hold) = self.hold.as_mut().filter(|_| on) {
+            hold.let_go();
+        }
+    }
+
+    /// Sets `TCP_CORK`.
+    pub(crate) fn set_cork(&mut self, on: bool) {
+        if on || self.hold.is_some() {
+            self.hold.get_or_insert_default().corked = on;
+        }
+    }
+
+    /// Sets `TCP_NOTSENT_LOWAT`.
+    pub(crate) fn set_notsent_lowat(&mut self, bytes: u32) {
+        self.data.snd.buffer.set_unsent_limit(bytes);
     }
 
     /// Sets `SO_KEEPALIVE` and what belongs to it.

@@ -14,6 +14,7 @@ use polytcp_wire::mptcp::{AddAddr, AddressIds};
 use polytcp_wire::tcp_options::FastOpenCookie;
 
 use super::fallback::{Failing, FallbackReason};
+use super::hold::Hold;
 use super::hook::{Data, Inbox, Mode};
 use super::key::{Key, Token};
 use super::recv::DataRecv;
@@ -207,6 +208,8 @@ pub struct Connection {
     pub(super) scheduler: Box<dyn Scheduler>,
     pub(super) views: Vec<SubflowView>,
     pub(super) nodelay: bool,
+    /// `TCP_CORK` and `MSG_MORE`, while they hold something back.
+    pub(super) hold: Option<Box<Hold>>,
     /// `TCP_USER_TIMEOUT`.
     pub(super) user_timeout: Option<Duration>,
     pub(super) keepalive: Option<Box<Keepalive>>,
@@ -294,7 +297,7 @@ impl Connection {
             data: Data {
                 mode: new.mode,
                 keys: None,
-                snd: DataSend::new(ctx.now, first_dsn, send_limit),
+                snd: DataSend::new(ctx.now, first_dsn, send_limit, ctx.config.tcp.notsent_lowat),
                 rcv: DataRecv::new(Dsn(1), recv_limit),
                 plain_base: first_dsn,
                 checksums: false,
@@ -316,6 +319,7 @@ impl Connection {
                 .unwrap_or_else(|| Box::new(sched::default::Default)),
             views: Vec::new(),
             nodelay: false,
+            hold: None,
             user_timeout: None,
             keepalive: ctx.config.tcp.keepalive().map(Box::new),
             ip: ctx.config.ip,
@@ -454,7 +458,7 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn a_connection_and_its_subflows_are_small() {
-        assert!(size_of::<Connection>() <= 1088, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 1104, "{}", size_of::<Connection>());
         assert!(size_of::<Subflow>() <= 280, "{}", size_of::<Subflow>());
     }
 }

@@ -267,7 +267,7 @@ impl Extension for Hook<'_> {
     }
 
     fn has_more(&self) -> bool {
-        self.data.snd.buffer.unsent() > 0
+        self.data.snd.buffer.unsent() > 0 || self.data.snd.more_follows
     }
 
     fn wants_ack(&self) -> bool {

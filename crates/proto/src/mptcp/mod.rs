@@ -30,6 +30,7 @@ mod deliver;
 mod ends;
 pub mod fallback;
 pub mod handshake;
+mod hold;
 pub mod hook;
 mod idle;
 mod input;

@@ -45,6 +45,8 @@ pub struct DataSend {
     pub small_end: Option<Dsn>,
     /// Octets sent again at data level so far.
     pub bytes_reinjected: u64,
+    /// The writer said that more follows (`MSG_MORE`): what ends there is no end of a message.
+    pub more_follows: bool,
     /// When DATA_ACK moved last.
     pub progress_at: Instant,
     /// The peer has sent a DATA_ACK.
@@ -53,15 +55,18 @@ pub struct DataSend {
 
 impl DataSend {
     /// An empty stream whose first octet will be `first`.
-    pub fn new(now: Instant, first: Dsn, limit_bytes: usize) -> Self {
+    pub fn new(now: Instant, first: Dsn, limit_bytes: usize, unsent_limit: u32) -> Self {
+        let mut buffer = SendBuffer::new(first, limit_bytes);
+        buffer.set_unsent_limit(unsent_limit);
         Self {
-            buffer: SendBuffer::new(first, limit_bytes),
+            buffer,
             reinject: Reinject::new(),
             hedge: Reinject::new(),
             edge: first,
             fin: DataFin::None,
             small_end: None,
             bytes_reinjected: 0,
+            more_follows: false,
             progress_at: now,
             heard_ack: false,
         }
@@ -186,7 +191,7 @@ mod tests {
     use bytes::Bytes;
 
     fn sender() -> DataSend {
-        let mut send = DataSend::new(Instant::ZERO, Dsn(u64::from(u32::MAX) - 5), 100_000);
+        let mut send = DataSend::new(Instant::ZERO, Dsn(u64::from(u32::MAX) - 5), 100_000, u32::MAX);
         send.open_window(1000);
         send.push(Piece::Fixed(Bytes::from(alloc::vec![0; 2000])));
         send

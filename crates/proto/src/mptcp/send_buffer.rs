@@ -87,6 +87,8 @@ pub struct SendBuffer {
     write_seq: Dsn,
     limit_bytes: usize,
     pinned_bytes: usize,
+    /// Octets that may be accepted and not sent.
+    unsent_limit: u32,
 }
 
 impl SendBuffer {
@@ -99,6 +101,7 @@ impl SendBuffer {
             write_seq: first,
             limit_bytes,
             pinned_bytes: 0,
+            unsent_limit: u32::MAX,
         }
     }
 
@@ -112,6 +115,11 @@ impl SendBuffer {
         self.limit_bytes = limit_bytes;
     }
 
+    /// Lets `bytes` be accepted and not sent (Linux: `TCP_NOTSENT_LOWAT`); `u32::MAX`, the default, for all that may be accepted.
+    pub fn set_unsent_limit(&mut self, bytes: u32) {
+        self.unsent_limit = bytes;
+    }
+
     /// How many octets may be accepted and not acknowledged.
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
@@ -121,13 +129,21 @@ impl SendBuffer {
     /// is still needed counts whole. An empty buffer takes an octet, however small its limit.
     pub fn room(&self) -> usize {
         let room = self.limit_bytes.saturating_sub(self.held_bytes() + BLOCK_OVERHEAD_BYTES);
-        room.max(usize::from(self.blocks.is_empty()))
+        let room = room.max(usize::from(self.blocks.is_empty()));
+        match self.unsent_limit {
+            u32::MAX => room,
+            limit => room.min(u64::from(limit).saturating_sub(self.unsent()) as usize),
+        }
     }
 
     /// Whether a writer that waits is woken. Linux does so when a third is free; fewer, larger writes follow.
     /// While everything was sent and the rest waits for its acknowledgement, an eighth is enough: a path
     /// that could send stays idle otherwise.
     pub fn is_writable(&self) -> bool {
+        // As Linux: of what may be unsent, half.
+        if self.unsent_limit != u32::MAX {
+            return self.room() > 0 && 2 * self.unsent() < u64::from(self.unsent_limit);
+        }
         let part = if self.unsent() == 0 { 8 } else { 3 };
         self.room() * part >= self.limit_bytes
     }

@@ -102,8 +102,10 @@ impl Connection {
             return false;
         }
         let unsent = self.data.snd.buffer.unsent();
+        let unheld = u32::try_from(unsent - self.held_tail(mss)).unwrap_or(u32::MAX);
+        let Some(Phase::Open(flow)) = self.subflows.first_mut().map(|s| &mut s.phase) else { return false };
         let max = whole_segments(room.max(u32::from(mss)).min(RUN_BYTES_MAX), mss, unsent);
-        let max = max.min(flow.run_bytes(mss));
+        let max = max.min(flow.run_bytes(mss)).min(unheld);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         flow.queue(cut.bytes, self.data.take_infinite(ctx.counters));
         self.note_cut(ctx.now, cut.dsn, mss);
@@ -117,8 +119,24 @@ impl Connection {
         let unsent = snd.buffer.unsent();
         self.timing.cork = None;
         let Some(flow) = self.subflows.iter().find_map(Subflow::flow) else { return true };
-        let mss = flow.payload_mss(DSS_BYTES_MAX);
+        let is_plain = self.data.mode == Mode::Plain && self.data.infinite.is_none();
+        let mss = flow.payload_mss(if is_plain { 0 } else { DSS_BYTES_MAX });
         let burst_bytes = u64::from(flow.burst_bytes(mss));
+        let rto = flow.rtt().rto();
+        let acked = snd.buffer.snd_una();
+        if let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_on(acked) && !snd.is_closed()) {
+            if unsent >= u64::from(mss) {
+                return true;
+            }
+            let until = hold.wait(now, snd.buffer.unacked() > 0, rto);
+            if hold.is_on(acked) {
+                self.timing.cork = until.map(|until| Cork { until, full_bytes: mss.into() });
+                return false;
+            }
+            // Nobody knows when more comes.
+            self.data.snd.more_follows = false;
+            return true;
+        }
         let batch_bytes = BATCH_BURSTS * burst_bytes;
         let in_batches = burst_bytes >= FAST_BURST_BYTES && snd.buffer.unacked() >= batch_bytes;
         let full_bytes = if in_batches { batch_bytes } else { burst_bytes };
@@ -139,7 +157,19 @@ impl Connection {
         true
     }
 
+    /// Unsent octets at the end that wait for more.
+    fn held_tail(&self, mss: u16) -> u64 {
+        let snd = &self.data.snd;
+        let holds = self.hold.as_ref().is_some_and(|hold| hold.is_on(snd.buffer.snd_una()));
+        if holds && !snd.is_closed() { snd.buffer.unsent() % u64::from(mss.max(1)) } else { 0 }
+    }
+
     fn note_cut(&mut self, now: Instant, dsn: Dsn, mss: u16) {
+        if let Some(hold) = &mut self.hold {
+            hold.on_sent();
+            // Nothing is to be held back any more.
+            self.hold = self.hold.take().filter(|hold| hold.corked || hold.more.is_some());
+        }
         self.timing.last_cut = now;
         let end = self.data.snd.buffer.snd_nxt();
         if end.saturating_since(dsn) < u64::from(mss) {
@@ -249,6 +279,11 @@ impl Connection {
         // Linux 6.18 notes a DATA_FIN beside data that it has already, never acts on it, and ignores all later ones. Where
         // there is another subflow, this data may come there first, sent again: DATA_FIN then goes alone.
         let alone = self.subflows.len() == 1;
+        let held = match self.subflows.get(index).and_then(Subflow::flow) {
+            Some(flow) if self.hold.is_some() => self.held_tail(flow.payload_mss(DSS_BYTES_MAX)),
+            _ => 0,
+        };
+        let unheld = u32::try_from(self.data.snd.buffer.unsent() - held).unwrap_or(u32::MAX);
         let Some(subflow) = self.subflows.get_mut(index) else { return false };
         let Phase::Open(flow) = &mut subflow.phase else { return false };
         let mss = flow.payload_mss(DSS_BYTES_MAX);
@@ -259,7 +294,8 @@ impl Connection {
         let burst = if first { u32::from(mss) } else { flow.run_bytes(mss) };
         let room = flow.room(ctx.now).max(u32::from(mss));
         let max = max_bytes.min(room).min(RUN_BYTES_MAX);
-        let max = whole_segments(max, mss, self.data.snd.buffer.unsent()).min(burst).min(window_left);
+        let max =
+            whole_segments(max, mss, self.data.snd.buffer.unsent()).min(burst).min(window_left).min(unheld);
         let Some(cut) = self.data.snd.buffer.cut(max) else { return false };
         let len = cut.bytes.len() as u32;
         let fin = self.data.snd.fin_is_next() && !first && alone;

@@ -228,8 +228,8 @@ pub const ALL: &[Sysctl] = &[
     ),
     sysctl(
         "net.ipv4.tcp_notsent_lowat",
-        "Unsent bytes above which a socket is not writable.",
-        Fixed("4294967295", "the send buffer alone decides"),
+        "Bytes that may be written and not sent.",
+        number!((0, u32::MAX as u64), "bytes", tcp.notsent_lowat),
     ),
     sysctl(
         "net.ipv4.tcp_pacing_ca_ratio",

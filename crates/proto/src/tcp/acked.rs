@@ -181,7 +181,6 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
         siblings: &[Sibling],
     ) {
         let now = env.now;
-        let snd_una = self.snd.board.snd_una();
         if !self.sack && delivered.bytes > 0 && matches!(self.recovery.episode, Episode::Fast { .. }) {
             // RFC 6582 §3.2 step 5: a partial acknowledgement reveals the next loss.
             self.mark_front_lost(env);
@@ -210,13 +209,16 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
                     delivered_bytes: delivered.bytes,
                     in_flight,
                     mss,
-                    safe_ack: delivered.bytes > 0 && segment.ack == snd_una && newly_lost == 0,
+                    safe_ack: delivered.advances && newly_lost == 0,
                 });
                 self.cc.set_cwnd(cwnd);
             }
             Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => {
                 if delivered.bytes > 0 {
-                    let cwnd_limited = self.snd.usage.is_limited(self.cc.cwnd(), self.cc.in_slow_start());
+                    // RFC 5681 §3.1: a window grows by what is acknowledged; what is only SACKed may be the sign of a loss.
+                    let may_grow = delivered.advances || steers_recovery;
+                    let cwnd_limited =
+                        may_grow && self.snd.usage.is_limited(self.cc.cwnd(), self.cc.in_slow_start());
                     let is_first_slow_start = self.cc.ssthresh() == u32::MAX && !steers_recovery;
                     self.cc.on_ack(&AckSample {
                         now,

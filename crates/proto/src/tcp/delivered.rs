@@ -14,6 +14,8 @@ use crate::time::{Duration, Instant};
 #[derive(Default)]
 pub(super) struct Delivered {
     pub(super) bytes: u32,
+    /// SND.UNA moved.
+    pub(super) advances: bool,
     /// The youngest age of what was sent once (Karn's rule, RFC 6298 §3).
     pub(super) rtt: Option<Duration>,
     pub(super) newest: Option<Newest>,
@@ -64,7 +66,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
     pub(super) fn take_delivered(&mut self, env: &mut Env<'_>, segment: &Segment) -> Delivered {
         let now = env.now;
         let echoed = self.stamps.and(segment.options.timestamps).map(|ts| ts.ecr);
-        let mut out = Delivered { echoed, ..Delivered::default() };
+        let advances = segment.ack.after(self.snd.board.snd_una());
+        let mut out = Delivered { echoed, advances, ..Delivered::default() };
         let mut context = Context {
             now,
             echoed,

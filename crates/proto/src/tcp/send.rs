@@ -248,7 +248,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             return Some(probe);
         }
         let burst = if self.owes_cwr() { mss } else { self.burst_bytes(mss as u16) };
-        let limit = room.min(window).min(burst);
+        // As Linux: at most half of the congestion window in one packet.
+        let half = whole_segments(self.cc.cwnd() / 2, mss);
+        let limit = room.min(window).min(burst).min(half);
         let take = if len <= limit || limit < mss { len.min(limit) } else { whole_segments(limit, mss) };
         // A controller with a model of the path has its own rule (Linux: `cong_control`).
         let shrinks = env.config.slow_start_after_idle || self.cc.steers_recovery();

@@ -23,6 +23,8 @@ pub(super) struct Validation {
     round_end: SeqNum,
     /// Octets delivered when it began.
     delivered: u64,
+    /// Data was on the way when it began. Else it measures only what was delivered as a whole (§4.2).
+    began_in_use: bool,
     /// The largest sample of this half of the sampling period and of the half before: together `pipeACK`. `None` where
     /// there was none since the start or since the latest recovery: the window counts as validated then.
     samples: Option<[u32; 2]>,
@@ -46,6 +48,7 @@ impl Validation {
         Self {
             round_end: snd_una,
             delivered: 0,
+            began_in_use: false,
             samples: None,
             half_began: now,
             validated_at: now,
@@ -64,8 +67,13 @@ impl Validation {
             return;
         }
         let sample = u32::try_from(delivered - self.delivered).unwrap_or(u32::MAX);
+        let all_acked = snd_una == snd_nxt;
+        let measured = core::mem::replace(&mut self.began_in_use, !all_acked) || (all_acked && sample > 0);
         (self.round_end, self.delivered) = (snd_nxt, delivered);
         self.age(now, srtt);
+        if !measured {
+            return;
+        }
         let [newest, _] = self.samples.get_or_insert_default();
         *newest = sample.max(*newest);
     }
@@ -104,7 +112,7 @@ impl Validation {
 
     /// After a loss: there is no sample yet.
     fn forget(&mut self, now: Instant, snd_nxt: SeqNum, delivered: u64) {
-        *self = Self { delivered, reduction: None, ..Self::new(now, snd_nxt) };
+        *self = Self { delivered, began_in_use: true, ..Self::new(now, snd_nxt) };
     }
 }
 

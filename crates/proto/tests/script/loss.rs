@@ -452,3 +452,25 @@ fn on_a_path_that_became_slow_only_the_first_segment_is_sent_again() {
         s.after(ms(400)).sends_nothing().receives(ack(1, seq + 1)).sends_nothing();
     }
 }
+
+#[test]
+fn data_written_in_recovery_goes_as_segments_arrive() {
+    let mut config = config();
+    config.tcp.slow_start_after_idle = false;
+    config.tcp.pacing = false;
+    let mut s = Script::listening_with(config);
+    s.receives(syn().mss(1000).sack_ok()).sends(syn_ack());
+    s.after(ms(100)).receives(ack(1, 1));
+    s.accepts();
+    s.nodelay();
+    sends_bulk(&mut s, 0, 10);
+    s.after(ms(110)).receives(ack(1, 1).sack(&[(1001, 2001)]));
+    s.after(ms(10)).receives(ack(1, 1).sack(&[(1001, 3001)]));
+    s.after(ms(10)).receives(ack(1, 1).sack(&[(1001, 4001)])).sends(bulk(1, 1, 1000));
+    s.after(ms(20)).writes_bulk(10_000, 7000);
+    s.sends_nothing();
+    for i in 0..4 {
+        s.after(ms(10)).receives(ack(1, 1).sack(&[(1001, 5001 + i * 1000)]));
+        s.sends(bulk(10_001 + i * 1000, 1, 1000));
+    }
+}

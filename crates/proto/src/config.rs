@@ -301,6 +301,8 @@ pub mod fastopen {
     pub const CLIENT_NO_COOKIE: u32 = 0x4;
     /// Data on a SYN without a cookie is taken: only where the network keeps spoofed SYNs out.
     pub const SERVER_COOKIE_NOT_REQD: u32 = 0x200;
+    /// Listeners that do not ask for it take data on a SYN too, as many as their backlog.
+    pub const SERVER_WITHOUT_OPTION: u32 = 0x400;
 }
 
 /// When SYN cookies are sent; each stands for the value of Linux's sysctl.

@@ -4,7 +4,7 @@
 use core::fmt;
 
 use crate::cursor::Writer;
-use crate::tcp_option::{SackBlocks, TcpOption, Timestamps};
+use crate::tcp_option::{FastOpenCookie, SackBlocks, TcpOption, Timestamps};
 
 /// Kind of the end of the list.
 pub const END: u8 = 0;
@@ -22,6 +22,8 @@ pub const SACK: u8 = 5;
 pub const TIMESTAMPS: u8 = 8;
 pub(crate) const USER_TIMEOUT: u8 = 28;
 pub(crate) const FAST_OPEN: u8 = 34;
+/// RFC 4727 §3.2: experiments share it, each with a magic number (RFC 6994).
+pub(crate) const EXPERIMENT: u8 = 254;
 
 /// Octets of the option space.
 pub const OPTION_SPACE: usize = 40;
@@ -83,6 +85,13 @@ impl OptionBuf {
             }),
             TcpOption::Sack(blocks) if blocks.is_empty() => Ok(()),
             TcpOption::Sack(blocks) => self.put(4 + 8 * blocks.len(), |out| emit_sack(&blocks, out)),
+            TcpOption::FastOpen(cookie) if cookie.is_experimental() => {
+                let mut data = [0; 2 + FastOpenCookie::MAX];
+                data[..2].copy_from_slice(&FastOpenCookie::MAGIC);
+                let len = 2 + cookie.as_slice().len();
+                data[2..len].copy_from_slice(cookie.as_slice());
+                self.put_with_nops(EXPERIMENT, &data[..len])
+            }
             TcpOption::FastOpen(cookie) => self.put_with_nops(FAST_OPEN, cookie.as_slice()),
             TcpOption::UserTimeout(timeout) => self.put(4, |out| {
                 out.put(&[USER_TIMEOUT, 4]);
@@ -181,7 +190,7 @@ fn emit_sack(blocks: &SackBlocks, out: &mut Writer<'_>) {
 mod tests {
     use super::*;
     use crate::mptcp::{DataAck, Dss, MptcpOption};
-    use crate::tcp_option::{FastOpenCookie, SackBlock, UserTimeout};
+    use crate::tcp_option::{SackBlock, UserTimeout};
 
     const TIMES: Timestamps = Timestamps { val: 0x0102_0304, ecr: 0x0506_0708 };
 
@@ -214,6 +223,8 @@ mod tests {
         );
         assert_octets(TcpOption::FastOpen(FastOpenCookie::REQUEST), &[34, 2, 1, 1]);
         let cookie = FastOpenCookie::new(&[9; 8]).expect("eight octets are allowed");
+        let experimental = TcpOption::FastOpen(cookie.in_experimental_option(true));
+        assert_octets(experimental, &[254, 12, 0xf9, 0x89, 9, 9, 9, 9, 9, 9, 9, 9]);
         assert_octets(TcpOption::FastOpen(cookie), &[34, 10, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1]);
         assert_octets(
             TcpOption::UserTimeout(UserTimeout { minutes: true, value: 0x0102 }),

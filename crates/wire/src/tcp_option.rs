@@ -68,6 +68,7 @@ pub struct SackBlocks {
 pub struct FastOpenCookie {
     octets: [u8; Self::MAX],
     len: u8,
+    experimental: bool,
 }
 
 /// A user timeout (RFC 5482 §3).
@@ -141,7 +142,9 @@ impl FastOpenCookie {
     /// The longest cookie, in octets.
     pub const MAX: usize = 16;
     /// No cookie: the request for one.
-    pub const REQUEST: Self = Self { octets: [0; Self::MAX], len: 0 };
+    pub const REQUEST: Self = Self { octets: [0; Self::MAX], len: 0, experimental: false };
+    /// What the option's data begins with in the form that was in use before it had a number (RFC 6994; Linux).
+    pub(crate) const MAGIC: [u8; 2] = [0xf9, 0x89];
 
     /// The cookie, or `None` when its length is not allowed.
     pub fn new(cookie: &[u8]) -> Option<Self> {
@@ -150,7 +153,18 @@ impl FastOpenCookie {
         }
         let mut octets = [0; Self::MAX];
         octets[..cookie.len()].copy_from_slice(cookie);
-        Some(Self { octets, len: cookie.len() as u8 })
+        Some(Self { octets, len: cookie.len() as u8, experimental: false })
+    }
+
+    /// The same in the experimental option (254), or in the one with a number (34).
+    #[must_use]
+    pub const fn in_experimental_option(self, experimental: bool) -> Self {
+        Self { experimental, ..self }
+    }
+
+    /// Whether its option is the experimental one.
+    pub const fn is_experimental(&self) -> bool {
+        self.experimental
     }
 
     /// The octets of the cookie.

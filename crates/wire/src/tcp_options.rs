@@ -5,7 +5,8 @@ use core::fmt;
 use crate::cursor::Reader;
 use crate::mptcp::{MptcpOption, OPTION_KIND as MPTCP};
 use crate::option_space::{
-    END, FAST_OPEN, MSS, NOP, OPTION_SPACE, SACK, SACK_PERMITTED, TIMESTAMPS, USER_TIMEOUT, WINDOW_SCALE,
+    END, EXPERIMENT, FAST_OPEN, MSS, NOP, OPTION_SPACE, SACK, SACK_PERMITTED, TIMESTAMPS, USER_TIMEOUT,
+    WINDOW_SCALE,
 };
 pub use crate::option_space::{NoRoom, OptionBuf};
 pub use crate::tcp_option::{FastOpenCookie, SackBlock, SackBlocks, TcpOption, Timestamps, UserTimeout};
@@ -139,6 +140,10 @@ impl TcpOptions {
             (WINDOW_SCALE, &[shift]) => self.window_scale = Some(shift),
             (SACK_PERMITTED, []) => self.sack_permitted = true,
             (FAST_OPEN, data) => self.fast_open = FastOpenCookie::new(data).or(self.fast_open),
+            (EXPERIMENT, data) if data.starts_with(&FastOpenCookie::MAGIC) => {
+                let cookie = FastOpenCookie::new(&data[FastOpenCookie::MAGIC.len()..]);
+                self.fast_open = cookie.map(|cookie| cookie.in_experimental_option(true)).or(self.fast_open);
+            }
             (USER_TIMEOUT, &[high, low]) => {
                 let value = u16::from_be_bytes([high & 0x7f, low]);
                 self.user_timeout = Some(UserTimeout { minutes: high & 0x80 != 0, value });

@@ -95,7 +95,8 @@ fn tcp_info(info: &TcpInfo, ipv4: bool) -> [u8; TCP_INFO_BYTES] {
     );
     out.put(2, [info.retransmits, info.probes, info.backoff]);
     let scaled = info.wscale != (0, 0);
-    let bits = [info.timestamps, info.sack, scaled, info.ecn];
+    let bits =
+        [info.timestamps, info.sack, scaled, info.ecn, false, info.syn_data, false, info.fast_open_child];
     out.put_u8(5, bits.iter().zip(0..).map(|(on, bit)| u32::from(*on) << bit).sum());
     out.put(6, [(info.wscale.0 & 15) | (info.wscale.1 << 4)]);
     out.put_micros(8, info.rto);

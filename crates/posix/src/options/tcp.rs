@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::TCP_IS_MPTCP;
 use super::registry;
 use super::value::{int, tell, tell_int, tell_octet};
-use crate::socket::{Inner, Socket, Stage, State};
+use crate::socket::{Inner, Place, Socket, Stage, State};
 
 /// Linux's `TCP_RTO_MAX`, seconds, with which `TCP_DEFER_ACCEPT` counts.
 const RTO_MAX: u32 = 120;
@@ -51,6 +51,10 @@ impl Socket {
             libc::TCP_FASTOPEN => {
                 let most = self.stack().look(|host| host.config().tcp.backlog_max);
                 inner.options.fast_open = number.unsigned_abs().min(u32::try_from(most).unwrap_or(u32::MAX));
+                if let Place::Listener(id) = inner.place {
+                    let most = inner.options.fast_open as usize;
+                    self.stack().call(|host, _| host.set_fast_open(id, most));
+                }
             }
             _ => {
                 let entry = registry::find(libc::SOL_TCP, name).ok_or(Errno::NOPROTOOPT)?;

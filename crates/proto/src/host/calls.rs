@@ -13,7 +13,7 @@ use super::socket::{
     ListenOptions, ListenerId, Protocol, ReadOutcome, Readiness, Subflows,
 };
 use super::{FlowRef, FourTuple, Host, Piece};
-use crate::config::Keepalive;
+use crate::config::{Keepalive, fastopen};
 use crate::mptcp::connection::{Connection, Ctx, NewConnection, Role};
 use crate::mptcp::hook::Mode;
 use crate::pm::command::PmEvent;
@@ -143,10 +143,15 @@ impl Host {
         }
         self.listener_generation = self.listener_generation.wrapping_add(1);
         let generation = self.listener_generation;
+        let every = fastopen::SERVER_ENABLE | fastopen::SERVER_WITHOUT_OPTION;
+        let fast_open = match options.fast_open {
+            0 if self.config.tcp.fastopen & every == every => options.backlog,
+            asked => asked,
+        };
         let listener = Some(Listener {
             backlog: options.backlog.min(self.config.tcp.backlog_max),
             defer_accept: options.defer_accept.map_or(0, timeouts_within),
-            fast_open_max: options.fast_open,
+            fast_open_max: fast_open,
             v6_only: options.v6_only,
             reuse_port: options.reuse_port,
             buffers: options.buffers,
@@ -200,6 +205,13 @@ impl Host {
         let backlog = backlog.min(self.config.tcp.backlog_max);
         if let Some(listener) = self.listener_mut(id) {
             listener.backlog = backlog;
+        }
+    }
+
+    /// Changes how many connections may begin with data on the SYN and wait for their third ACK (`TCP_FASTOPEN`).
+    pub fn set_fast_open(&mut self, id: ListenerId, most: usize) {
+        if let Some(listener) = self.listener_mut(id) {
+            listener.fast_open_max = most;
         }
     }
 

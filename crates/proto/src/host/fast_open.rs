@@ -98,7 +98,10 @@ impl Host {
             return FastOpenVerdict::Ignore;
         }
         let right = cookie_of(&self.fast_open_keys.present, tuple);
+        // As Linux: in the option in which the client asks.
+        let experimental = asks.is_some_and(|cookie| cookie.is_experimental());
         let present = FastOpenCookie::new(&right).expect("eight octets are allowed");
+        let present = present.in_experimental_option(experimental);
         if has_data && bits & fastopen::SERVER_COOKIE_NOT_REQD != 0 {
             return FastOpenVerdict::Take { renew: None };
         }
@@ -116,11 +119,8 @@ impl Host {
             self.counters.tcp_fast_open_passive_fail += 1;
             return FastOpenVerdict::Grant(present);
         };
-        match (has_data, renew) {
-            (true, renew) => FastOpenVerdict::Take { renew },
-            (false, Some(cookie)) => FastOpenVerdict::Grant(cookie),
-            (false, None) => FastOpenVerdict::Ignore,
-        }
+        // As Linux: a cookie alone makes a connection that can write.
+        FastOpenVerdict::Take { renew }
     }
 
     /// Makes the connection of a SYN whose data is taken. Returns what its request is for from now on.

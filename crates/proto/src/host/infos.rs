@@ -122,6 +122,13 @@ impl Host {
         let Some(connection) = self.connection(id) else { return Vec::new() };
         let reserved = if connection.data.mode == Mode::Mptcp { DSS_BYTES_MAX } else { 0 };
         let flows = connection.subflows.iter();
-        flows.filter_map(|subflow| Some((subflow.id, subflow.flow()?.info(now, reserved)))).collect()
+        let mut infos: Vec<_> =
+            flows.filter_map(|subflow| Some((subflow.id, subflow.flow()?.info(now, reserved)))).collect();
+        // Only the first has a SYN that can have carried data; its number is 1.
+        if let Some((1, first)) = infos.first_mut() {
+            first.syn_data = connection.took_syn_data();
+            first.fast_open_child = connection.made_early.0;
+        }
+        infos
     }
 }

@@ -218,6 +218,8 @@ pub struct Connection {
     pub(super) abort_on_close: bool,
     /// The application reads no more (`SHUT_RD` on plain TCP).
     pub(super) reads_no_more: bool,
+    /// Made by its SYN (TCP Fast Open), whose data was taken if the second is set.
+    pub(crate) made_early: (bool, bool),
     /// What the application said with `connect`, until the handshake is over.
     pub(crate) first_data: Bytes,
     /// Octets on our SYN that were taken; they have no data sequence numbers (RFC 8684 appendix B.1).
@@ -325,6 +327,7 @@ impl Connection {
             ip: ctx.config.ip,
             abort_on_close: false,
             reads_no_more: false,
+            made_early: (false, false),
             first_data: Bytes::new(),
             syn_data_bytes: 0,
             pending: VecDeque::new(),
@@ -413,6 +416,11 @@ impl Connection {
         flow.set_user_timeout(self.flow_user_timeout());
         flow.set_keepalive(self.keepalive.as_deref().copied());
         Box::new(flow)
+    }
+
+    /// Data on its SYN, ours or the peer's, was taken.
+    pub(crate) fn took_syn_data(&self) -> bool {
+        self.made_early.1 || self.syn_data_bytes > 0
     }
 
     /// The first handshake is over.

@@ -342,6 +342,7 @@ impl Connection {
         syn: &Segment,
         segment_bytes_max: u32,
     ) -> u32 {
+        self.made_early = (true, !syn.payload.is_empty());
         self.data.rcv.append(syn.payload.clone(), syn.buffer_bytes);
         let mp = SubflowState::new(AddressId(0), AddressId(0), Confirmation::Done);
         let mut flow = self.new_flow(ctx, agreed, segment_bytes_max);

@@ -35,6 +35,10 @@ pub struct TcpInfo {
     pub sack: bool,
     /// ECN was agreed (`TCPI_OPT_ECN`).
     pub ecn: bool,
+    /// Data on the SYN was taken, by the peer or by us (`TCPI_OPT_SYN_DATA`).
+    pub syn_data: bool,
+    /// The flow was made by its SYN (`TCPI_OPT_TFO_CHILD`, RFC 7413).
+    pub fast_open_child: bool,
     /// Shift of the window that the peer announces, and of ours; 0 for both where they were not agreed.
     pub wscale: (u8, u8),
     /// The retransmission timeout.
@@ -111,6 +115,8 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             timestamps: self.stamps.is_some(),
             sack: self.sack,
             ecn: self.ecn.is_some(),
+            syn_data: false,
+            fast_open_child: false,
             wscale: (self.snd.wscale, self.rcv.wscale),
             rto: self.rtt.rto(),
             snd_mss,

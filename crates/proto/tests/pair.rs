@@ -316,12 +316,12 @@ fn buffers_that_are_set_bound_what_is_on_the_way() {
     for (send, recv) in [(size(40_000), None), (None, size(40_000))] {
         let mut world = world(9, &[mbit(50, 5)]);
         let listen = ListenOptions {
-            buffers: BufferLimits { send: None, recv },
+            buffers: BufferLimits { recv, ..BufferLimits::default() },
             ..ListenOptions::new("0.0.0.0:80".parse().unwrap())
         };
         let listener = world.server.listen(&listen).unwrap();
         let connect = ConnectOptions {
-            buffers: BufferLimits { send, recv: None },
+            buffers: BufferLimits { send, ..BufferLimits::default() },
             ..ConnectOptions::new((server_ip(0), 80).into())
         };
         let ids = world.establish_with(listener, &connect);
@@ -343,7 +343,7 @@ fn buffers_that_are_set_bound_what_is_on_the_way() {
             _ => assert!((20_000..=40_000).contains(&arrived), "{arrived}"),
         }
         // What was set stays set.
-        let buffers = BufferLimits { send: size(1_000_000), recv: size(1_000_000) };
+        let buffers = BufferLimits { send: size(1_000_000), recv: size(1_000_000), segment: None };
         world.server.set_buffers(ids.1, buffers).unwrap();
         assert_eq!(world.server.info(ids.1).unwrap().recv_buffer_bytes, 1_000_000);
     }

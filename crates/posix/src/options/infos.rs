@@ -294,7 +294,7 @@ impl Socket {
         bbr.map_or(0, |bbr| tell(out, &bbr_info(&bbr)))
     }
 
-    fn first_flow(&self, inner: &Inner) -> Option<TcpInfo> {
+    pub(super) fn first_flow(&self, inner: &Inner) -> Option<TcpInfo> {
         let Place::Connection(id) = inner.place else { return None };
         let infos = self.stack().look(|host| host.tcp_infos(polytcp::raw::now(), id));
         infos.into_iter().next().map(|(_, info)| info)

@@ -14,7 +14,7 @@ mod tcp;
 mod value;
 
 use std::collections::BTreeMap;
-use std::num::{NonZeroU8, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -145,7 +145,9 @@ impl Options {
         let asked = |told: i32| told.unsigned_abs() / 2;
         let send = self.send_buffer.and_then(|told| NonZeroU32::new(told.unsigned_abs()));
         let recv = self.recv_buffer.and_then(|told| NonZeroU32::new(asked(told) + asked(told).div_ceil(7)));
-        BufferLimits { send, recv }
+        let segment =
+            self.value(libc::SOL_TCP, libc::TCP_MAXSEG).and_then(|octets| u16::try_from(octets).ok());
+        BufferLimits { send, recv, segment: segment.and_then(NonZeroU16::new) }
     }
 
     /// What was set of it, and the host's settings for the rest.
@@ -361,8 +363,15 @@ impl Socket {
     }
 
     fn put_option(&self, inner: &Inner, level: i32, number: i32) {
-        if let Place::Connection(id) = inner.place {
-            self.stack().call(|host, now| inner.options.put(host, now, id, level, number));
+        match inner.place {
+            Place::Connection(id) => {
+                self.stack().call(|host, now| inner.options.put(host, now, id, level, number));
+            }
+            Place::Listener(id) => {
+                let sizes = inner.options.buffers();
+                self.stack().call(|host, _| host.set_listener_buffers(id, sizes));
+            }
+            _ => {}
         }
     }
 

@@ -18,6 +18,13 @@ const FIN_TIMEOUT_MAX: i32 = 120;
 /// The least that `TCP_WINDOW_CLAMP` keeps: half of the smallest receive buffer.
 const WINDOW_CLAMP_MIN: i32 = 1_152;
 
+/// What `TCP_MAXSEG` takes (Linux: `TCP_MIN_MSS`, `MAX_TCP_WINDOW`), and what it is at first.
+const MAXSEG: std::ops::RangeInclusive<i32> = 88..=32_767;
+const MAXSEG_DEFAULT: i32 = 536;
+
+/// The timestamps option with its padding.
+const TIMESTAMPS_BYTES: i32 = 12;
+
 /// Names of congestion controls and of what is above TCP have 16 octets in Linux, the last of them zero.
 const NAME_BYTES: usize = 16;
 
@@ -109,9 +116,22 @@ impl Socket {
                 Some(seconds) => seconds,
             },
             libc::TCP_THIN_DUPACK => 0,
+            libc::TCP_MAXSEG => self.segment_size(inner),
             _ => options.value(libc::SOL_TCP, name).unwrap_or(0),
         };
         Ok(if mptcp && !is_of_subflow { tell_octet(out, value) } else { tell_int(out, value) })
+    }
+}
+
+impl Socket {
+    /// `TCP_MAXSEG`: what was set, until there is a connection; then what it has in a segment.
+    fn segment_size(&self, inner: &Inner) -> i32 {
+        let set = inner.options.value(libc::SOL_TCP, libc::TCP_MAXSEG).filter(|octets| *octets != 0);
+        match self.first_flow(inner) {
+            // As Linux: without timestamps, which each segment has, and with the room that MPTCP takes.
+            Some(flow) => i32::from(flow.advmss) - if flow.timestamps { TIMESTAMPS_BYTES } else { 0 },
+            None => set.unwrap_or(MAXSEG_DEFAULT),
+        }
     }
 }
 
@@ -124,15 +144,17 @@ fn kept(state: State, name: i32, number: i32) -> Result<i32, Errno> {
             Ok(number)
         }
         libc::TCP_FASTOPEN_NO_COOKIE if (0..=1).contains(&number) && state == State::Listen => Ok(number),
+        libc::TCP_MAXSEG if number == 0 || MAXSEG.contains(&number) => Ok(number),
         libc::TCP_LINGER2 if number < 0 => Ok(-1),
         libc::TCP_LINGER2 => Ok(number.min(FIN_TIMEOUT_MAX)),
         libc::TCP_WINDOW_CLAMP if number == 0 && state != State::Close => Err(Errno::INVAL),
         libc::TCP_WINDOW_CLAMP if number == 0 => Ok(0),
         libc::TCP_WINDOW_CLAMP => Ok(number.max(WINDOW_CLAMP_MIN)),
         libc::TCP_THIN_DUPACK if (0..=1).contains(&number) => Ok(number),
-        libc::TCP_FASTOPEN_CONNECT | libc::TCP_FASTOPEN_NO_COOKIE | libc::TCP_THIN_DUPACK => {
-            Err(Errno::INVAL)
-        }
+        libc::TCP_MAXSEG
+        | libc::TCP_FASTOPEN_CONNECT
+        | libc::TCP_FASTOPEN_NO_COOKIE
+        | libc::TCP_THIN_DUPACK => Err(Errno::INVAL),
         _ => Err(Errno::NOPROTOOPT),
     }
 }

@@ -208,6 +208,13 @@ impl Host {
         }
     }
 
+    /// Fixes the sizes of the connections that a listener makes from now on.
+    pub fn set_listener_buffers(&mut self, id: ListenerId, buffers: BufferLimits) {
+        if let Some(listener) = self.listener_mut(id) {
+            listener.buffers = buffers;
+        }
+    }
+
     /// Changes how many connections may begin with data on the SYN and wait for their third ACK (`TCP_FASTOPEN`).
     pub fn set_fast_open(&mut self, id: ListenerId, most: usize) {
         if let Some(listener) = self.listener_mut(id) {

@@ -97,11 +97,13 @@ impl Host {
             let slot = self.cookies.slot(ends(tuple), syn.seq);
             self.join_cookies.insert(slot, JoinCookie { tuple, irs: syn.seq, request: *request });
         }
+        let mut segment = None;
         if let Some(listener) = self.listener_mut(listener) {
             listener.cookie_at = Some(now);
+            segment = listener.buffers.segment;
         }
         let mut syn = syn.clone();
-        let mut offer = self.offer(interface, tuple);
+        let mut offer = self.offer(interface, tuple).within(segment);
         if syn.options.timestamps.is_some() && offer.timestamps {
             let clock = timestamp_at(now, 0);
             let ecn = offer.ecn != Ecn::Off && asks_for_ecn(&syn);
@@ -144,13 +146,14 @@ impl Host {
             return false;
         }
         let mptcp = found.protocol == Protocol::Mptcp && self.config.mptcp.enabled;
+        let most = found.buffers.segment;
         let (irs, cookie) = (segment.seq + u32::MAX, segment.ack + u32::MAX);
         let Some(mss) = self.cookies.decode(ends(tuple), irs, cookie, now) else {
             self.counters.syncookies_failed += 1;
             return false;
         };
         self.counters.syncookies_recv += 1;
-        let agreed = cookie::agreed(&self.offer(interface, tuple), segment, mss);
+        let agreed = cookie::agreed(&self.offer(interface, tuple).within(most), segment, mss);
         let arrival = Arrival { interface, tuple, listener };
         let is_join = |option: &MptcpOption| matches!(option, MptcpOption::Join(Join::Ack { .. }));
         let keys = match understood_capable(&segment.options.mptcp) {

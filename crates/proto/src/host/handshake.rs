@@ -39,7 +39,7 @@ impl Host {
 
     /// The same for a connection whose buffers are set.
     pub(super) fn offer_for(&self, interface: InterfaceId, tuple: FourTuple, buffers: BufferLimits) -> Offer {
-        let offer = self.offer(interface, tuple);
+        let offer = self.offer(interface, tuple).within(buffers.segment);
         let Some(recv) = buffers.recv else { return offer };
         let window_bytes = window_within(recv.get());
         Offer { window_scale: offer.window_scale.max(window_scale_for(window_bytes)), window_bytes, ..offer }

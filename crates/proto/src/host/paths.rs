@@ -343,7 +343,8 @@ impl Host {
         };
         let tuple = FourTuple::new(SocketAddr::new(address, port), remote);
         let iss = self.initial_number(tuple, now);
-        let opening = Opening::active(now, iss, self.offer(interface, tuple));
+        let segment = self.connection(id).and_then(Connection::segment_limit);
+        let opening = Opening::active(now, iss, self.offer(interface, tuple).within(segment));
         let nonce = Nonce::random(&mut *self.secrets);
         let join = NewJoin { local: tuple.local(), remote, interface, local_id, remote_id, backup, nonce };
         let Some((connection, mut ctx)) = self.split(now, id) else { return };

@@ -1,7 +1,7 @@
 //! The socket calls' vocabulary: ids, options, outcomes and what a connection tells of itself.
 
 use core::net::SocketAddr;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU16, NonZeroU32};
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -73,7 +73,7 @@ impl ConnectOptions {
     }
 }
 
-/// Buffers of fixed sizes, in bytes as in [`crate::config::TcpConfig::send_buffer_bytes`] and
+/// Sizes that are set. Buffers are in bytes as in [`crate::config::TcpConfig::send_buffer_bytes`] and
 /// [`crate::config::TcpConfig::recv_buffer_bytes`] (`SO_SNDBUF`, `SO_RCVBUF`). `None` is as the host has it: it grows with use,
 /// unless the host's configuration fixes it. The first window promises at least what the handshake said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -82,6 +82,8 @@ pub struct BufferLimits {
     pub send: Option<NonZeroU32>,
     /// Held for the application, and promised to the peer.
     pub recv: Option<NonZeroU32>,
+    /// Payload of a segment at most, in both directions, before options (`TCP_MAXSEG`); counts where a subflow is opened.
+    pub segment: Option<NonZeroU16>,
 }
 
 /// What `listen` needs to know.

@@ -6,6 +6,8 @@
 //! `tcp_sndbuf_expand`). Both count all subflows over the longest of their round trips: RFC 8684 §3.3.5 asks for that,
 //! since data of the fast ones waits for the slowest. Linux's send buffer adds up the windows as they are.
 
+use core::num::NonZeroU16;
+
 use super::connection::{Connection, Ctx};
 use super::hook::{DSS_BYTES_MAX, Mode};
 use super::send_buffer::BLOCK_OVERHEAD_BYTES;
@@ -28,6 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(super) struct Tuning {
     send_max: usize,
     recv_max: u32,
+    segment: Option<NonZeroU16>,
     reading: ReadRate,
 }
 
@@ -36,6 +39,7 @@ impl Tuning {
         Self {
             send_max: config.send_buffer_max_bytes() as usize,
             recv_max: config.recv_buffer_max_bytes(),
+            segment: None,
             reading: ReadRate::default(),
         }
     }
@@ -47,6 +51,7 @@ impl Tuning {
         if let Some(recv) = limits.recv {
             self.recv_max = recv.get();
         }
+        self.segment = limits.segment;
     }
 
     /// Octets that the send buffer may grow to.
@@ -108,6 +113,11 @@ impl ReadRate {
 }
 
 impl Connection {
+    /// Payload of a segment at most, of the subflows that are opened from now on.
+    pub(crate) fn segment_limit(&self) -> Option<NonZeroU16> {
+        self.tuning.segment
+    }
+
     /// Fixes the sizes of its buffers.
     pub(crate) fn set_buffers(&mut self, limits: BufferLimits) {
         self.tuning.set(limits);

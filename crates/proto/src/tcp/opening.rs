@@ -4,6 +4,8 @@
 //! offered, the SYN's retransmission timer. It judges segments and says what follows; its owner adds
 //! the options of the layer above and builds the [`super::flow::Flow`] from what was agreed.
 
+use core::num::NonZeroU16;
+
 use alloc::boxed::Box;
 
 use bytes::Bytes;
@@ -47,6 +49,14 @@ pub struct Offer {
     pub sack: bool,
     /// Whether timestamps are offered and accepted (RFC 7323).
     pub timestamps: bool,
+}
+
+impl Offer {
+    /// The same with segments of at most so much payload.
+    #[must_use]
+    pub fn within(self, segment: Option<NonZeroU16>) -> Self {
+        Self { mss: segment.map_or(self.mss, |most| self.mss.min(most.get())), ..self }
+    }
 }
 
 /// What both sides' SYNs agreed on.

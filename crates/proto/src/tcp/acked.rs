@@ -215,8 +215,9 @@ impl<S: Clone + core::fmt::Debug, H: Clone + core::fmt::Debug> Flow<S, H> {
             }
             Episode::Fast { .. } | Episode::Open | Episode::Loss { .. } => {
                 if delivered.bytes > 0 {
-                    // RFC 5681 §3.1: a window grows by what is acknowledged; what is only SACKed may be the sign of a loss.
-                    let may_grow = delivered.advances || steers_recovery;
+                    // RFC 5681 §3.1: a window grows by what is acknowledged; what is only SACKed may be the sign of a loss. After a
+                    // timeout it is what repairs have brought.
+                    let may_grow = delivered.advances || steers_recovery || !self.recovery.in_open();
                     let cwnd_limited =
                         may_grow && self.snd.usage.is_limited(self.cc.cwnd(), self.cc.in_slow_start());
                     let is_first_slow_start = self.cc.ssthresh() == u32::MAX && !steers_recovery;
